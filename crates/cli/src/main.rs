@@ -1,0 +1,3 @@
+//! The servingsim command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Cluster files, model files and flags to a checked deployment.

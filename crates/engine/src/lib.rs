@@ -1,0 +1,1 @@
+//! Requests, scheduler, batches, forward passes, waves and the event loop.

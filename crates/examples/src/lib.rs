@@ -1,0 +1,1 @@
+//! The data the binary carries: example clusters, models, workloads.

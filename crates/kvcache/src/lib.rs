@@ -1,0 +1,1 @@
+//! KV blocks, the free queue and the prefix index.

@@ -1,0 +1,1 @@
+//! Operator shape to nanoseconds: measured tables and an analytic model.

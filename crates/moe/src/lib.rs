@@ -1,0 +1,1 @@
+//! Expert placement, token routing and load per rank.

@@ -1,0 +1,1 @@
+//! Topologies, collectives, shared memory devices: bytes and participants to time.

@@ -1,0 +1,30 @@
+//! What tests share: where the reference data is, and how its absence is told.
+//!
+//! The reference's own configurations, profiles and results are not part of this repository. Tests that compare with
+//! them live in test targets whose names begin with `reference_`; `cargo xtask test` counts them as skipped, loudly,
+//! where the data is missing, and fails instead when `SERVINGSIM_REFERENCE_REQUIRED` is set.
+
+use std::path::PathBuf;
+
+/// The folder with the reference data: `SERVINGSIM_REFERENCE`, or `../shared/reference` beside the repository.
+///
+/// Where it is missing, says so on stderr and returns `None`: the calling test should then return.
+///
+/// # Panics
+/// When the data is missing and `SERVINGSIM_REFERENCE_REQUIRED` is set.
+pub fn reference_dir() -> Option<PathBuf> {
+    let dir = match std::env::var_os("SERVINGSIM_REFERENCE") {
+        Some(dir) => PathBuf::from(dir),
+        None => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/reference")),
+    };
+    if dir.is_dir() {
+        return Some(dir);
+    }
+    assert!(
+        std::env::var_os("SERVINGSIM_REFERENCE_REQUIRED").is_none(),
+        "the reference data is required but {} is not there",
+        dir.display()
+    );
+    eprintln!("SKIPPED: no reference data at {} (set SERVINGSIM_REFERENCE)", dir.display());
+    None
+}

@@ -1,0 +1,3 @@
+//! Development tasks: set-up and tests.
+
+fn main() {}
