@@ -1,1 +1,19 @@
 //! KV blocks, the free queue and the prefix index.
+//!
+//! An engine keeps the keys and values of its sequences in blocks of a fixed number of tokens. Blocks are handed out
+//! from the head of one free queue and come back to its tail. A full block whose tokens are computed is indexed under a
+//! [`BlockHash`] that stands for the whole prefix up to its end, and a free block stays indexed until it is taken for
+//! something else: that is what a later request with the same prefix hits. The rules are those of vLLM V1's
+//! `BlockPool`, `FreeKVCacheBlockQueue` and `KVCacheManager` for a model with full attention throughout.
+//!
+//! [`KvCache`] is what one instance holds on its NPUs, [`BlockTable`] what one sequence holds of it. Neither knows when
+//! a sequence runs or why it is preempted. Slower tiers below are pools of larger blocks that use every n-th hash of
+//! the same chain as their key, so [`block_hashes`] serves them too.
+
+mod cache;
+mod hash;
+mod pool;
+mod queue;
+
+pub use cache::{BlockTable, KvCache};
+pub use hash::{BlockHash, block_hashes};

@@ -61,8 +61,7 @@ impl Architecture {
         if qk_norm {
             pre_attn.insert(2, QkNorm);
         }
-        let (mlp_dense, mlp_moe) =
-            if moe { (vec![], vec![Moe]) } else { (vec![GateUpProj, ActFn, DownProj], vec![]) };
+        let (mlp_dense, mlp_moe) = if moe { (vec![], vec![Moe]) } else { (vec![GateUpProj, ActFn, DownProj], vec![]) };
         let sequence = Sequence {
             prologue: vec![Embedding],
             pre_attn,

@@ -46,9 +46,9 @@ pub struct Model {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Experts {
     /// Experts in a block.
-    pub count: u64,
+    pub count: u32,
     /// Experts each token is sent to.
-    pub per_token: u64,
+    pub per_token: u32,
     /// Width of one expert's feed-forward layer.
     pub intermediate_size: u64,
 }

@@ -60,7 +60,7 @@ impl Model {
             Layer::DownProj => sizes(tokens * feed_forward * bytes, feed_forward * hidden * bytes, activation),
             Layer::Moe => {
                 let (experts, width) = self.experts.map_or((1, self.intermediate_size), |experts| {
-                    (experts.count, experts.intermediate_size)
+                    (u64::from(experts.count), experts.intermediate_size)
                 });
                 let gate = hidden * experts * bytes;
                 sizes(activation, gate + (experts / parallel) * 3 * hidden * width * bytes, activation)
