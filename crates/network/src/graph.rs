@@ -1,0 +1,99 @@
+//! What one NPU is asked to do: operations, and which of them wait for which.
+
+use crate::Collective;
+use units::Duration;
+
+/// One operation of a [`Graph`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// The NPU computes for this long. It computes one thing at a time; no time at all is skipped at once.
+    Compute(Duration),
+    /// The NPU takes part in a collective, one at a time.
+    Collective(Collective),
+    /// A load from, or a store to, a shared memory device. Any number may be under way.
+    Memory {
+        /// The device's number, from 0.
+        device: u32,
+        /// Bytes moved.
+        bytes: u64,
+    },
+}
+
+/// Operations numbered in the order they were added, each waiting for earlier ones.
+///
+/// Dependants hang off each node as a list threaded through one vector, so building costs two pushes a node at most and
+/// a graph can be shared by the NPUs that run the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    edges: Vec<Edge>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    op: Op,
+    num_parents: u32,
+    /// The newest of the edges to its dependants, or `NO_EDGE`.
+    edges: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Edge {
+    child: u32,
+    next: u32,
+}
+
+const NO_EDGE: u32 = u32::MAX;
+
+impl Graph {
+    /// An empty graph with room for `nodes` nodes.
+    pub fn with_capacity(nodes: usize) -> Self {
+        Self { nodes: Vec::with_capacity(nodes), edges: Vec::with_capacity(nodes) }
+    }
+
+    /// Adds `op`, to be started once all `parents` are done, and returns its number.
+    ///
+    /// # Panics
+    /// When a parent is not an earlier node of this graph.
+    pub fn push(&mut self, op: Op, parents: &[u32]) -> u32 {
+        let id = self.nodes.len() as u32;
+        for &parent in parents {
+            let parent = &mut self.nodes[parent as usize];
+            self.edges.push(Edge { child: id, next: parent.edges });
+            parent.edges = self.edges.len() as u32 - 1;
+        }
+        self.nodes.push(Node { op, num_parents: parents.len() as u32, edges: NO_EDGE });
+        id
+    }
+
+    /// Adds `op` after the node added last, or as the first, and returns its number.
+    pub fn then(&mut self, op: Op) -> u32 {
+        match self.nodes.len() as u32 {
+            0 => self.push(op, &[]),
+            len => self.push(op, &[len - 1]),
+        }
+    }
+
+    pub(crate) fn num_nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(crate) fn op(&self, node: u32) -> Op {
+        self.nodes[node as usize].op
+    }
+
+    /// The number of parents of each node, in order.
+    pub(crate) fn parent_counts(&self) -> impl Iterator<Item = u32> {
+        self.nodes.iter().map(|node| node.num_parents)
+    }
+
+    /// The nodes that wait for `node`, newest first, once for each time they named it.
+    pub(crate) fn children(&self, node: u32) -> impl Iterator<Item = u32> {
+        let mut next = self.nodes[node as usize].edges;
+        std::iter::from_fn(move || {
+            let edge = *self.edges.get(next as usize)?;
+            next = edge.next;
+            Some(edge.child)
+        })
+    }
+}

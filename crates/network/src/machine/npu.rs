@@ -1,0 +1,149 @@
+//! One NPU of a [`Machine`](super::Machine): how far its graph has come, and the messages that reached it.
+
+use super::clock::Message;
+use crate::Graph;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::rc::Rc;
+use units::NpuId;
+
+#[derive(Default)]
+pub(super) struct Npu {
+    pub(super) topology: u32,
+    /// The id of its topology's first NPU.
+    pub(super) first: usize,
+    graph: Option<Rc<Graph>>,
+    /// Per node, the parents it still waits for.
+    waits_for: Vec<u32>,
+    /// Nodes not done yet.
+    pub(super) remaining: usize,
+    ready: BinaryHeap<Reverse<u32>>,
+    /// Nodes that were ready but found the NPU busy: put back once all others were tried.
+    blocked: Vec<u32>,
+    pub(super) computing: bool,
+    pub(super) communicating: bool,
+    /// The collective under way. None while `communicating` is one that will never complete.
+    pub(super) collective: Option<InFlight>,
+    /// Collectives begun, those that never complete left out.
+    pub(super) collectives: u64,
+    /// The dimension of the collective that is just ending: one on the same dimension starts when it has ended.
+    pub(super) releasing: Option<usize>,
+    pub(super) mailbox: Mailbox,
+    /// Graphs to run when this one is done.
+    pub(super) queued: VecDeque<Rc<Graph>>,
+    pub(super) graphs_begun: u64,
+}
+
+/// A collective an NPU takes part in.
+#[derive(Clone, Copy)]
+pub(super) struct InFlight {
+    pub(super) node: u32,
+    pub(super) number: u64,
+    pub(super) plan: usize,
+    pub(super) phase: usize,
+    /// Endpoint delays begun in this phase: one before each message sent and one after the last received.
+    pub(super) stages: u64,
+    pub(super) to: NpuId,
+    pub(super) from: NpuId,
+}
+
+impl Npu {
+    /// An idle NPU of this topology, whose first NPU is `first`.
+    pub(super) fn new(topology: u32, first: usize) -> Self {
+        Self { topology, first, ..Self::default() }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.graph.is_none()
+    }
+
+    /// Takes up `graph`, or nothing.
+    pub(super) fn load(&mut self, graph: Option<Rc<Graph>>) {
+        assert!(self.remaining == 0 && self.ready.is_empty(), "a graph replaced another before its end");
+        self.waits_for.clear();
+        if let Some(graph) = &graph {
+            self.waits_for.extend(graph.parent_counts());
+            let roots = (0..).zip(&self.waits_for).filter(|&(_, &parents)| parents == 0);
+            self.ready.extend(roots.map(|(node, _)| Reverse(node)));
+            self.remaining = graph.num_nodes();
+            self.graphs_begun += 1;
+        }
+        self.graph = graph;
+    }
+
+    pub(super) fn graph(&self) -> &Graph {
+        self.graph.as_deref().expect("an idle NPU has no nodes")
+    }
+
+    /// The first node to try.
+    pub(super) fn next_ready(&mut self) -> Option<u32> {
+        self.ready.pop().map(|Reverse(node)| node)
+    }
+
+    /// Keeps `node` from being tried again before [`unblock`](Self::unblock).
+    pub(super) fn block(&mut self, node: u32) {
+        self.blocked.push(node);
+    }
+
+    pub(super) fn unblock(&mut self) {
+        for node in self.blocked.drain(..) {
+            self.ready.push(Reverse(node));
+        }
+    }
+
+    /// Readies the nodes that waited for `node` alone.
+    pub(super) fn release(&mut self, node: u32) {
+        let graph = self.graph.as_deref().expect("an idle NPU has no nodes");
+        for child in graph.children(node) {
+            let waits_for = &mut self.waits_for[child as usize];
+            *waits_for -= 1;
+            if *waits_for == 0 {
+                self.ready.push(Reverse(child));
+            }
+        }
+    }
+}
+
+/// The messages an NPU awaits and those that came unasked.
+///
+/// Equal messages have equal delays, so they come in the order they were sent and matching the n-th sent with the n-th
+/// awaited takes no more than a count.
+#[derive(Default)]
+pub(super) struct Mailbox {
+    /// A ring awaits one message at a time.
+    awaited: Option<Message>,
+    arrived: Vec<(Message, u32)>,
+}
+
+impl Mailbox {
+    /// Takes in a message. Whether it was awaited; else it is kept.
+    pub(super) fn deliver(&mut self, message: Message) -> bool {
+        if self.awaited == Some(message) {
+            self.awaited = None;
+            return true;
+        }
+        match self.arrived.iter_mut().find(|(arrived, _)| *arrived == message) {
+            Some((_, count)) => *count += 1,
+            None => self.arrived.push((message, 1)),
+        }
+        false
+    }
+
+    /// Asks for a message. Whether it is already here; else it is awaited.
+    pub(super) fn ask(&mut self, message: Message) -> bool {
+        match self.arrived.iter().position(|&(arrived, _)| arrived == message) {
+            Some(index) => {
+                self.arrived[index].1 -= 1;
+                if self.arrived[index].1 == 0 {
+                    self.arrived.swap_remove(index);
+                }
+                true
+            }
+            None => {
+                assert!(self.awaited.is_none(), "two messages awaited at once");
+                self.awaited = Some(message);
+                false
+            }
+        }
+    }
+}
