@@ -1,3 +1,76 @@
-//! Development tasks: set-up and tests.
+//! Development tasks.
+//!
+//! `cargo xtask test` sets up and runs every test there is; `.ci/run` calls it. It needs Rust and nothing else, and says
+//! which tests it had to skip for want of the reference data.
 
-fn main() {}
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+mod fences;
+
+const USAGE: &str = "usage: cargo xtask <task>\n\n  test    format, lints, dependency fences, every test, and the README's first command\n";
+
+fn main() -> ExitCode {
+    let task = env::args().nth(1);
+    let outcome = match task.as_deref() {
+        Some("test") => test(),
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test() -> Result<(), String> {
+    let reference = reference_dir();
+    if reference.is_none() && env::var_os("SERVINGSIM_REFERENCE_REQUIRED").is_some() {
+        return Err("the reference data is required and not there; set SERVINGSIM_REFERENCE".to_owned());
+    }
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
+    fences::check()?;
+    cargo(&["test", "--workspace", "--quiet"])?;
+    cargo(&["run", "--release", "--quiet", "--", "run", "--quiet"])?;
+    match reference {
+        Some(dir) => println!("reference data: {}", dir.display()),
+        None => println!(
+            "SKIPPED: {} test targets compare with reference data that is not here (set SERVINGSIM_REFERENCE)",
+            reference_targets()?
+        ),
+    }
+    Ok(())
+}
+
+/// Where the reference data is, if it is there; the same places as `testkit::reference_dir`.
+fn reference_dir() -> Option<PathBuf> {
+    let dir = env::var_os("SERVINGSIM_REFERENCE").map_or_else(|| root().join("../shared/reference"), PathBuf::from);
+    dir.is_dir().then_some(dir)
+}
+
+/// How many test targets need the reference data.
+fn reference_targets() -> Result<usize, String> {
+    let crates = root().join("crates");
+    let entries = crates.read_dir().map_err(|error| format!("{}: {error}", crates.display()))?;
+    let tests = entries.flatten().filter_map(|krate| krate.path().join("tests").read_dir().ok());
+    Ok(tests.flatten().flatten().filter(|file| file.file_name().to_string_lossy().starts_with("reference_")).count())
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// Runs cargo in the repository, and says what it runs.
+fn cargo(args: &[&str]) -> Result<(), String> {
+    println!("> cargo {}", args.join(" "));
+    let status = Command::new(env!("CARGO")).args(args).current_dir(root()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("cargo {} failed: {status}", args.join(" "))),
+        Err(error) => Err(format!("cargo {}: {error}", args.join(" "))),
+    }
+}

@@ -1,0 +1,40 @@
+//! What a crate must never know, held as dependencies it must not have (ARCHITECTURE.md says why).
+
+use std::process::Command;
+
+/// A crate, and what must not be found among what it is built from.
+const FENCES: &[(&str, &[&str])] = &[
+    ("units", &["diagnostics", "model", "network", "engine", "serde"]),
+    ("model", &["units", "network", "latency", "engine", "serde"]),
+    ("network", &["model", "moe", "kvcache", "latency", "engine", "serde"]),
+    ("kvcache", &["units", "model", "network", "latency", "engine", "serde"]),
+    ("moe", &["units", "model", "network", "latency", "engine", "serde"]),
+    ("latency", &["network", "kvcache", "moe", "engine", "config"]),
+    ("engine", &["config", "workload", "metrics", "report", "clap", "rayon"]),
+    ("metrics", &["config", "workload", "report", "serde", "clap"]),
+    ("workload", &["config", "metrics", "report", "clap"]),
+    ("config", &["workload", "metrics", "report", "clap"]),
+    ("report", &["config", "workload", "clap"]),
+];
+
+/// Every crate stays on its floor.
+pub(crate) fn check() -> Result<(), String> {
+    let faults: Vec<String> =
+        FENCES.iter().map(|&(krate, banned)| check_crate(krate, banned)).collect::<Result<Vec<_>, _>>()?.concat();
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+}
+
+fn check_crate(krate: &str, banned: &[&str]) -> Result<Vec<String>, String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--package", krate, "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .current_dir(super::root())
+        .output()
+        .map_err(|error| format!("cargo tree: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("cargo tree -p {krate} failed: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    let tree = String::from_utf8_lossy(&output.stdout);
+    let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    let found = banned.iter().filter(|name| names.contains(name));
+    Ok(found.map(|name| format!("crate `{krate}` must not know `{name}`, and is built from it")).collect())
+}
