@@ -1,0 +1,21 @@
+//! Times that a profiler measured, and the rules by which times between them are found.
+//!
+//! A [`Bundle`] is read once and holds every degree; [`Bundle::at`] resolves it for one architecture at one degree into
+//! a [`Profile`], which answers without allocating. The tables behind it are shared.
+
+mod attention;
+mod bundle;
+mod catalogue;
+mod csv;
+mod degree;
+mod meta;
+mod profile;
+mod samples;
+mod skew;
+mod tables;
+
+pub use bundle::Bundle;
+pub use catalogue::{BundleName, Catalogue};
+pub use meta::ProfiledLimits;
+pub use profile::Profile;
+pub use samples::{Op, Sample, read_samples};

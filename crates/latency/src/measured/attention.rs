@@ -1,0 +1,189 @@
+//! Attention over four axes.
+//!
+//! A profile sweeps the prefill tokens of a step, the KV history those find, the number of decodes and the KV length
+//! all decodes share. Each measured pair (prefill tokens, decodes) is a sheet over the two KV axes. A question blends
+//! along the decodes' KV first, then along the history, then between numbers of decodes, last between numbers of
+//! prefill tokens.
+//!
+//! Not every pair can be measured (nothing at all, most plainly). Where one is missing, the nearest pair by squared
+//! distance stands in for it, of equals the first in order.
+
+use diagnostics::{Fault, Faults};
+
+use super::csv;
+use super::tables::{Bracket, SheetPoint, Sheets, whole_ns};
+
+/// More corners than this are no grid; each may cost a search for its nearest pair.
+const CORNERS_MAX: usize = 1 << 14;
+
+/// Measured times of one attention layer.
+#[derive(Debug)]
+pub(crate) struct AttentionGrid {
+    prefill_axis: Box<[u32]>,
+    decodes_axis: Box<[u32]>,
+    /// The sheet of each corner, prefill tokens first: that of the pair, or of the nearest one measured.
+    corners: Box<[u32]>,
+    sheets: Sheets,
+}
+
+/// One row of the file; its place on all four axes is packed in the order in which they are sorted.
+type Sample = (u128, f64);
+
+fn pack(prefill: u32, decodes: u32, history: u32, kv: u32) -> u128 {
+    [prefill, decodes, history, kv].iter().fold(0, |packed, &value| packed << 32 | u128::from(value))
+}
+
+fn unpack(place: u128) -> [u32; 4] {
+    [96, 64, 32, 0].map(|shift| (place >> shift) as u32)
+}
+
+impl AttentionGrid {
+    /// Reads `prefill_chunk,kv_prefill,n_decode,kv_decode,time_us`.
+    pub(crate) fn read(source: &str, bytes: &[u8], faults: &mut Faults) -> Option<Self> {
+        let columns = ["prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"];
+        let mut samples: Vec<Sample> = Vec::with_capacity(bytes.len() / 20);
+        csv::read(source, bytes, columns, faults, |row| {
+            let place = pack(row.whole(0)?, row.whole(2)?, row.whole(1)?, row.whole(3)?);
+            samples.push((place, row.time_ns(4)?));
+            Ok(())
+        });
+        if samples.is_empty() {
+            return None;
+        }
+        match Self::new(samples) {
+            Ok(grid) => Some(grid),
+            Err(message) => {
+                faults.push(
+                    Fault::new(source, message).hint("sweep prefill_chunk and n_decode over the same few values"),
+                );
+                None
+            }
+        }
+    }
+
+    /// A grid of `samples`, at least one, in any order; of samples in one place the first counts.
+    fn new(mut samples: Vec<Sample>) -> Result<Self, String> {
+        samples.sort_by_key(|sample| sample.0);
+        samples.dedup_by_key(|sample| sample.0);
+
+        let mut pairs: Vec<(u32, u32)> = Vec::new();
+        let mut points = Vec::with_capacity(samples.len());
+        for (place, time_ns) in samples {
+            let [prefill, decodes, row, key] = unpack(place);
+            if pairs.last() != Some(&(prefill, decodes)) {
+                pairs.push((prefill, decodes));
+            }
+            points.push(SheetPoint { sheet: pairs.len() as u32 - 1, row, key, time_ns });
+        }
+        let prefill_axis = axis(pairs.iter().map(|pair| pair.0));
+        let decodes_axis = axis(pairs.iter().map(|pair| pair.1));
+        let num_corners = prefill_axis.len() * decodes_axis.len();
+        if num_corners > CORNERS_MAX {
+            let (prefills, decodes) = (prefill_axis.len(), decodes_axis.len());
+            return Err(format!("{prefills} values of prefill_chunk by {decodes} of n_decode are too many for a grid"));
+        }
+        let mut corners = Vec::with_capacity(num_corners);
+        for &prefill in &prefill_axis {
+            corners.extend(decodes_axis.iter().map(|&decodes| nearest(&pairs, prefill, decodes)));
+        }
+        Ok(Self {
+            prefill_axis: prefill_axis.into(),
+            decodes_axis: decodes_axis.into(),
+            corners: corners.into(),
+            sheets: Sheets::new(points.into_iter()),
+        })
+    }
+
+    /// The time in whole ns when every decode has `kv` tokens of KV.
+    pub(crate) fn time_ns(&self, prefill: u64, history: u64, decodes: u64, kv: u64) -> u64 {
+        let decodes = Bracket::of(&self.decodes_axis, decodes);
+        let time_ns = Bracket::of(&self.prefill_axis, prefill).blend(|prefill| {
+            decodes.blend(|decodes| {
+                let sheet = self.corners[prefill * self.decodes_axis.len() + decodes];
+                self.sheets.time_ns(sheet as usize, history, kv)
+            })
+        });
+        whole_ns(time_ns)
+    }
+}
+
+/// The different values among `values`, sorted.
+fn axis(values: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut axis: Vec<u32> = values.collect();
+    axis.sort_unstable();
+    axis.dedup();
+    axis
+}
+
+/// The index of the pair nearest to (`prefill`, `decodes`), of equals the first; `pairs` are sorted.
+fn nearest(pairs: &[(u32, u32)], prefill: u32, decodes: u32) -> u32 {
+    let square = |a: u32, b: u32| u128::from(a.abs_diff(b)).pow(2);
+    let index = pairs.binary_search(&(prefill, decodes)).unwrap_or_else(|_| {
+        let distance = |index: &usize| square(pairs[*index].0, prefill) + square(pairs[*index].1, decodes);
+        (0..pairs.len()).min_by_key(distance).expect("a grid has pairs")
+    });
+    index as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grid(rows: &[(u32, u32, u32, u32, f64)]) -> AttentionGrid {
+        let samples = rows.iter().map(|&(prefill, history, decodes, kv, ns)| (pack(prefill, decodes, history, kv), ns));
+        AttentionGrid::new(samples.collect()).unwrap()
+    }
+
+    #[test]
+    fn four_axes() {
+        // time = prefill + 2 history + 4 decodes + 8 kv is linear, so every blend and extrapolation is exact.
+        let time = |prefill, history, decodes, kv| prefill + 2 * history + 4 * decodes + 8 * kv;
+        let mut rows = Vec::new();
+        for prefill in [16, 32] {
+            for history in [0, 64] {
+                for decodes in [1, 2, 4] {
+                    for kv in [16, 32, 64] {
+                        let ns = f64::from(time(prefill, history, decodes, kv));
+                        rows.push((prefill, history, decodes, kv, ns));
+                    }
+                }
+            }
+        }
+        rows.reverse();
+        let grid = grid(&rows);
+        for (prefill, history, decodes, kv) in [(16, 0, 1, 16), (24, 32, 3, 40), (32, 64, 4, 64), (64, 128, 8, 256)] {
+            assert_eq!(
+                grid.time_ns(prefill.into(), history.into(), decodes.into(), kv.into()),
+                u64::from(time(prefill, history, decodes, kv))
+            );
+        }
+        assert_eq!(grid.time_ns(0, 0, 0, 0), u64::from(time(16, 0, 1, 16)), "clamped below on every axis");
+    }
+
+    #[test]
+    fn the_nearest_pair_stands_in() {
+        let grid = grid(&[(0, 0, 1, 0, 10.0), (16, 0, 0, 0, 100.0), (16, 0, 1, 0, 200.0)]);
+        let check = |prefill, decodes, expected| assert_eq!(grid.time_ns(prefill, 0, decodes, 0), expected);
+        check(0, 0, 10); // (0, 0) is missing; (0, 1) is one away
+        check(8, 0, 55); // between that and (16, 0)
+        check(8, 1, 105);
+        let check = |pairs: &[(u32, u32)], prefill, decodes, expected| {
+            assert_eq!(nearest(pairs, prefill, decodes), expected, "{pairs:?} from {prefill}, {decodes}");
+        };
+        check(&[(0, 1), (1, 0), (2, 1)], 1, 1, 0); // three equally near
+        check(&[(0, 4), (3, 0)], 0, 0, 1);
+        check(&[(0, u32::MAX), (u32::MAX, 0)], 0, 0, 0);
+    }
+
+    #[test]
+    fn the_first_sample_of_a_place_counts() {
+        assert_eq!(grid(&[(0, 0, 1, 16, 10.0), (0, 0, 1, 16, 99.0)]).time_ns(0, 0, 1, 16), 10);
+    }
+
+    #[test]
+    fn scattered_samples_are_no_grid() {
+        let samples = (0..200).map(|index| (pack(index, index, 0, 0), 1.0)).collect();
+        let message = AttentionGrid::new(samples).unwrap_err();
+        assert!(message.contains("200 values of prefill_chunk by 200 of n_decode"), "{message}");
+    }
+}

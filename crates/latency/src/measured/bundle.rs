@@ -1,0 +1,121 @@
+//! A profile bundle: what one model takes on one GPU type, as its profiler wrote it down.
+//!
+//! ```text
+//! <variant>/meta.yaml                limits that were swept, skew fit
+//! <variant>/tp<N>/dense.csv          layer,tokens,time_us
+//! <variant>/tp<N>/per_sequence.csv   layer,sequences,time_us
+//! <variant>/tp<N>/attention.csv      prefill_chunk,kv_prefill,n_decode,kv_decode,time_us
+//! <variant>/tp<N>/moe.csv            tokens,activated_experts,time_us (mixture of experts; the lowest degree counts)
+//! <variant>/tp<N>/skew_fit.csv       pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha (where meta.yaml says so)
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use diagnostics::{Fault, Faults};
+use model::{Architecture, Table};
+
+use super::degree::{Degree, Experts, read_file};
+use super::meta::{Meta, MetaFit, ProfiledLimits};
+use super::profile::Profile;
+use super::skew::SkewFit;
+
+/// The measured tables of one model on one GPU type, at every tensor-parallel degree that was profiled.
+pub struct Bundle {
+    dir: PathBuf,
+    limits: ProfiledLimits,
+    /// At least one.
+    degrees: BTreeMap<u64, Degree>,
+}
+
+impl Bundle {
+    /// Reads the bundle in `variant_dir`, such as `RTX4090/meta-llama/Llama-3.1-8B/bf16`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it: missing files and columns, and malformed rows with their line and column.
+    pub fn load(variant_dir: &Path) -> Result<Self, Faults> {
+        let mut faults = Faults::new();
+        let dirs = degree_dirs(variant_dir)?;
+
+        let meta_path = variant_dir.join("meta.yaml");
+        let mut meta = match read_file(&meta_path, &mut faults) {
+            Some(bytes) => Meta::read(&meta_path.display().to_string(), &String::from_utf8_lossy(&bytes), &mut faults),
+            None => Meta::default(),
+        };
+
+        let mut degrees = BTreeMap::new();
+        for (tp, dir) in dirs {
+            let constant = MetaFit { fit: SkewFit::constant(meta.alpha_default), table: None };
+            let fit = meta.fits.remove(&tp).unwrap_or(constant);
+            degrees.extend(Degree::read(&dir, variant_dir, fit, &mut faults).map(|degree| (tp, degree)));
+        }
+        faults.into_result(Self { dir: variant_dir.to_owned(), limits: meta.limits, degrees })
+    }
+
+    /// The tensor-parallel degrees that were profiled, in rising order.
+    pub fn tp_degrees(&self) -> impl Iterator<Item = u64> {
+        self.degrees.keys().copied()
+    }
+
+    /// The limits of the engine that was profiled.
+    pub fn profiled_limits(&self) -> ProfiledLimits {
+        self.limits
+    }
+
+    /// The times of a model of this `architecture` at tensor-parallel degree `tp`.
+    ///
+    /// Layers that take the same time at every degree are taken from degree 1 where that was profiled, experts from
+    /// the lowest degree. Layers that the architecture runs and the bundle lacks are not an error: see
+    /// [`Profile::missing_layers`].
+    ///
+    /// # Errors
+    /// When `tp` was not profiled, or the architecture has experts and the bundle has not.
+    pub fn at(&self, architecture: &Architecture, tp: u64) -> Result<Profile, Fault> {
+        let Some(degree) = self.degrees.get(&tp) else {
+            let known: Vec<String> = self.tp_degrees().map(|tp| tp.to_string()).collect();
+            return Err(Fault::new(self.dir.display().to_string(), format!("tp {tp} is not profiled"))
+                .hint(format!("there is tp {}", known.join(", "))));
+        };
+        let experts = self.experts();
+        let has_experts = |layer| architecture.table(layer) == Some(Table::Moe);
+        if experts.is_none() && architecture.sequence.layers().any(has_experts) {
+            let message = format!("experts are not profiled, and {} has them", architecture.model_type);
+            return Err(Fault::new(self.dir.display().to_string(), message).hint("they belong in tp1/moe.csv"));
+        }
+        let stable = self.degrees.get(&1).unwrap_or(degree);
+        Ok(Profile::new(architecture, tp, degree, stable, experts))
+    }
+
+    fn experts(&self) -> Option<Arc<Experts>> {
+        self.degrees.values().next().and_then(|lowest| lowest.experts.clone())
+    }
+}
+
+impl fmt::Debug for Bundle {
+    /// The place and the degrees; the tables are too long to read.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let degrees: Vec<u64> = self.tp_degrees().collect();
+        f.debug_struct("Bundle").field("dir", &self.dir).field("tp_degrees", &degrees).finish_non_exhaustive()
+    }
+}
+
+/// The folders `tp<N>` of a bundle with their degrees.
+fn degree_dirs(variant_dir: &Path) -> Result<BTreeMap<u64, PathBuf>, Faults> {
+    let source = variant_dir.display().to_string();
+    let entries =
+        fs::read_dir(variant_dir).map_err(|error| Fault::new(source.clone(), format!("no profile here: {error}")))?;
+    let dirs: BTreeMap<u64, PathBuf> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let tp = entry.file_name().to_str()?.strip_prefix("tp")?.parse().ok().filter(|&tp| tp > 0)?;
+            Some((tp, entry.path()))
+        })
+        .collect();
+    if dirs.is_empty() {
+        return Err(Fault::new(source, "no tensor-parallel degree is profiled").hint("each has a folder tp<N>").into());
+    }
+    Ok(dirs)
+}
