@@ -1,0 +1,110 @@
+//! What will arrive: the workload in order, and the later calls of sessions as they become known.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::iter::Peekable;
+
+use rustc_hash::FxHashMap;
+use units::{Duration, Instant, RequestId};
+
+use crate::entry::{Call, Entry};
+
+/// A request that has arrived.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) id: RequestId,
+    pub(crate) time: Instant,
+    pub(crate) call: Call,
+}
+
+#[derive(Debug)]
+pub(crate) struct Arrivals<I: Iterator<Item = Entry>> {
+    entries: Peekable<I>,
+    latest_entry: Instant,
+    /// Calls released but not yet arrived, earliest first, in order of release.
+    released: BinaryHeap<Reverse<Released>>,
+    num_released: u64,
+    /// By the id of a session's call under way: the time its tool takes, and the calls after it.
+    sessions: FxHashMap<RequestId, (Duration, std::vec::IntoIter<Call>)>,
+}
+
+/// The next call of a session, ordered by arrival, then by release.
+#[derive(Debug)]
+struct Released {
+    time: Instant,
+    order: u64,
+    id: RequestId,
+    calls: std::vec::IntoIter<Call>,
+}
+
+impl<I: Iterator<Item = Entry>> Arrivals<I> {
+    /// `entries` must be in order of arrival.
+    pub(crate) fn new(entries: I) -> Self {
+        Self {
+            entries: entries.peekable(),
+            latest_entry: Instant::ZERO,
+            released: BinaryHeap::new(),
+            num_released: 0,
+            sessions: FxHashMap::default(),
+        }
+    }
+
+    /// When the next request arrives, as far as is known now.
+    pub(crate) fn next_time(&mut self) -> Option<Instant> {
+        let entry = self.entries.peek().map(|entry| entry.arrival);
+        let released = self.released.peek().map(|released| released.0.time);
+        [entry, released].into_iter().flatten().min()
+    }
+
+    /// The next request that has arrived by `now`. At the same instant, the workload's come before released ones.
+    pub(crate) fn next_due(&mut self, now: Instant) -> Option<Arrival> {
+        let time = self.next_time().filter(|&time| time <= now)?;
+        let entry = self.entries.next_if(|entry| entry.arrival == time);
+        let (id, calls) = match entry {
+            Some(entry) => {
+                assert!(self.latest_entry <= time, "the workload goes back in time at request {}", entry.first_id);
+                self.latest_entry = time;
+                (entry.first_id, entry.calls.into_iter())
+            }
+            None => self.released.pop().map(|Reverse(released)| (released.id, released.calls))?,
+        };
+        Some(self.begin(id, time, calls))
+    }
+
+    fn begin(&mut self, id: RequestId, time: Instant, mut calls: std::vec::IntoIter<Call>) -> Arrival {
+        let call = calls.next().expect("an entry has at least one call");
+        if calls.len() > 0 {
+            self.sessions.insert(id, (call.tool_time, calls));
+        }
+        Arrival { id, time, call }
+    }
+
+    /// Notes that a request is complete, which releases the next call of its session.
+    pub(crate) fn completed(&mut self, id: RequestId, now: Instant) {
+        if let Some((tool_time, calls)) = self.sessions.remove(&id) {
+            let (order, id) = (self.num_released, RequestId(id.0 + 1));
+            self.released.push(Reverse(Released { time: now + tool_time, order, id, calls }));
+            self.num_released += 1;
+        }
+    }
+}
+
+impl Ord for Released {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.time, self.order).cmp(&(other.time, other.order))
+    }
+}
+
+impl PartialOrd for Released {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Released {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Released {}

@@ -1,0 +1,88 @@
+//! What one step computes.
+
+use latency::AttentionShape;
+
+/// Key of a sequence in its instance's table.
+pub(crate) type SequenceKey = usize;
+
+/// One step's work on one instance: which sequences advance by how many tokens, and the shape that gives its kernels.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) scheduled: Vec<Scheduled>,
+    pub(crate) shape: StepShape,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scheduled {
+    pub(crate) sequence: SequenceKey,
+    pub(crate) tokens: u64,
+}
+
+/// What the time of a step depends on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StepShape {
+    /// Tokens computed, padding included.
+    pub(crate) tokens: u64,
+    /// Sequences that get logits, padding included.
+    pub(crate) sequences: u64,
+    prefill_tokens: u64,
+    prefill_history: u64,
+    num_decodes: u64,
+    kv_decode_sum: u64,
+    kv_decode_max: u64,
+    kv_decode_min: u64,
+}
+
+impl StepShape {
+    /// Adds `tokens` tokens of a sequence that has `history` tokens of KV. One token is a decode, more are a prefill
+    /// chunk, whatever the sequence's phase: that is how kernels see them.
+    fn add(&mut self, tokens: u64, history: u64) {
+        self.tokens += tokens;
+        self.sequences += 1;
+        if tokens > 1 {
+            self.prefill_tokens += tokens;
+            self.prefill_history += history;
+            return;
+        }
+        self.kv_decode_min = if self.num_decodes == 0 { history } else { self.kv_decode_min.min(history) };
+        self.kv_decode_max = self.kv_decode_max.max(history);
+        self.kv_decode_sum += history;
+        self.num_decodes += 1;
+    }
+
+    /// Grows the step to `tokens` tokens, as a group pads all its members to the largest. Dense layers and logits grow;
+    /// attention does not, since padded entries have no KV to read.
+    pub(crate) fn pad_to(&mut self, tokens: u64) {
+        self.sequences += tokens - self.tokens;
+        self.tokens = tokens;
+    }
+
+    pub(crate) fn attention(&self) -> AttentionShape {
+        AttentionShape {
+            prefill_tokens: self.prefill_tokens,
+            prefill_history: self.prefill_history,
+            num_decodes: self.num_decodes,
+            kv_decode_mean: self.kv_decode_sum.checked_div(self.num_decodes).unwrap_or(0),
+            kv_decode_max: self.kv_decode_max,
+            kv_decode_min: self.kv_decode_min,
+        }
+    }
+}
+
+impl Batch {
+    /// The step of a member with nothing to run: one decode with one token of KV.
+    pub(crate) fn dummy() -> Self {
+        let mut batch = Self::default();
+        batch.shape.add(1, 1);
+        batch
+    }
+
+    pub(crate) fn push(&mut self, sequence: SequenceKey, tokens: u64, history: u64) {
+        self.scheduled.push(Scheduled { sequence, tokens });
+        self.shape.add(tokens, history);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.scheduled.is_empty()
+    }
+}

@@ -1,0 +1,178 @@
+//! What a run tells while it goes, and what it adds up to.
+
+use network::CollectiveKind;
+use units::{Duration, GroupId, InstanceId, Instant, RequestId};
+
+/// Watches a run. Every method does nothing unless overridden.
+pub trait Observer {
+    /// A request yielded its last token.
+    fn request_finished(&mut self, request: &FinishedRequest<'_>) {
+        let _ = request;
+    }
+
+    /// All members of a group have a batch and start on it.
+    fn wave_started(&mut self, wave: &Wave<'_>) {
+        let _ = wave;
+    }
+
+    /// Another log interval of simulated time is over.
+    fn interval_ended(&mut self, interval: &Interval<'_>) {
+        let _ = interval;
+    }
+}
+
+/// One request, from arrival to last token.
+#[derive(Clone, Copy, Debug)]
+pub struct FinishedRequest<'a> {
+    /// The instance that served it.
+    pub instance: InstanceId,
+    /// Its id.
+    pub id: RequestId,
+    /// Tokens of its prompt.
+    pub input_tokens: u64,
+    /// Tokens generated.
+    pub output_tokens: u64,
+    /// When it arrived.
+    pub arrival: Instant,
+    /// When its last token was there.
+    pub end: Instant,
+    /// From arrival to the last time it was scheduled before its first token.
+    pub queuing_delay: Duration,
+    /// From arrival to the first token.
+    pub ttft: Duration,
+    /// Inter-token latency of every token after the first.
+    pub itl: &'a [Duration],
+    /// Tokens of its prompt found in the prefix cache when it was first admitted.
+    pub prefix_hit_tokens: u64,
+    /// How often it lost its blocks.
+    pub preemptions: u64,
+}
+
+impl FinishedRequest<'_> {
+    /// From arrival to the last token.
+    pub fn latency(&self) -> Duration {
+        self.end - self.arrival
+    }
+
+    /// Mean time per token after the first, cut to whole nanoseconds; 0 for a single token.
+    pub fn tpot(&self) -> Duration {
+        match self.output_tokens {
+            0 | 1 => Duration::ZERO,
+            tokens => Duration::from_ns((self.latency() - self.ttft).ns() / (tokens - 1)),
+        }
+    }
+}
+
+/// One step of a group, at its start.
+#[derive(Clone, Copy, Debug)]
+pub struct Wave<'a> {
+    /// The group.
+    pub group: GroupId,
+    /// When it starts.
+    pub start: Instant,
+    /// Tokens every member is padded to.
+    pub padded_tokens: u64,
+    /// What each member brings, in order of the group's members.
+    pub members: &'a [MemberStep],
+}
+
+/// One member's part of a wave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberStep {
+    /// The member.
+    pub instance: InstanceId,
+    /// Sequences in its batch; 0 for a dummy.
+    pub sequences: u64,
+    /// Tokens in its batch before padding; 1 for a dummy.
+    pub tokens: u64,
+}
+
+impl MemberStep {
+    /// Whether it only keeps pace with the others.
+    pub const fn is_dummy(&self) -> bool {
+        self.sequences == 0
+    }
+}
+
+/// One log interval of simulated time.
+#[derive(Clone, Copy, Debug)]
+pub struct Interval<'a> {
+    /// When it ended.
+    pub end: Instant,
+    /// How long it was.
+    pub length: Duration,
+    /// The groups, by id.
+    pub groups: &'a [GroupInterval],
+}
+
+/// One group over one log interval.
+#[derive(Clone, Debug, Default)]
+pub struct GroupInterval {
+    /// Waves started since the run began.
+    pub waves: u64,
+    /// Prompt tokens that went through prefill in the interval, prefix hits included.
+    pub prompt_tokens: u64,
+    /// Tokens generated in the interval.
+    pub generated_tokens: u64,
+    /// Bytes that the last wave synchronised per expert collective: its padded tokens times the hidden state's bytes.
+    /// `None` in groups of one and where no wave has run.
+    pub synchronised_bytes: Option<u64>,
+    /// Its members, in order.
+    pub members: Vec<MemberInterval>,
+}
+
+/// One member at the end of a log interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemberInterval {
+    /// Sequences in its latest batch.
+    pub batch_sequences: u64,
+    /// Sequences running.
+    pub running: u64,
+    /// Requests waiting.
+    pub waiting: u64,
+    /// Bytes in use on each NPU: weights, KV blocks held, and free blocks that still hold a findable prefix.
+    pub npu_bytes: u64,
+}
+
+/// What a run adds up to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunTotals {
+    /// When the last request finished.
+    pub end: Instant,
+    /// By instance.
+    pub instances: Vec<InstanceTotals>,
+    /// By group.
+    pub groups: Vec<GroupTotals>,
+}
+
+/// What one instance did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InstanceTotals {
+    /// Requests finished.
+    pub finished_requests: u64,
+    /// Prompt tokens that went through prefill, prefix hits and recomputed ones included.
+    pub prompt_tokens: u64,
+    /// Tokens generated.
+    pub generated_tokens: u64,
+    /// Prompt tokens looked up in the prefix cache.
+    pub prefix_lookup_tokens: u64,
+    /// Prompt tokens found there.
+    pub prefix_hit_tokens: u64,
+    /// Times a sequence lost its blocks.
+    pub preemptions: u64,
+    /// Tokens computed again after a preemption.
+    pub recomputed_tokens: u64,
+    /// Steps run, dummies included.
+    pub steps: u64,
+    /// Steps run only to keep pace.
+    pub dummy_steps: u64,
+}
+
+/// What one group did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupTotals {
+    /// Waves run.
+    pub waves: u64,
+    /// Bytes handed to collectives, by kind, counted once per collective and not once per rank.
+    pub collective_bytes: [u64; CollectiveKind::ALL.len()],
+}
