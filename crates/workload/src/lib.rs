@@ -1,1 +1,17 @@
-//! Readers and generators that yield requests.
+//! Workloads: what arrives when, and how many tokens it brings and asks for.
+//!
+//! A workload file is JSONL, one entry a line. A plain request is
+//! `{"input_toks", "output_toks", "arrival_time_ns", "input_tok_ids"?, "output_tok_ids"?}`, a session of calls that
+//! follow one another
+//! `{"session_id"?, "arrival_time_ns", "sub_requests": [{"input_toks", "output_toks", "tool_duration_ns"?,
+//! "input_tok_ids"?, "output_tok_ids"?}]}`. Both kinds may stand in one file, in any order of arrival.
+//!
+//! [`read_file`] takes what LLMServingSim takes (behaviour contract, section 1) and is strict beyond it: what that
+//! would quietly cut, skip or ignore is a fault with its place, because a workload read wrongly gives numbers that look
+//! right.
+
+mod line;
+mod read;
+mod scan;
+
+pub use read::{ReadOptions, Workload, read_file, read_str};

@@ -1,0 +1,161 @@
+//! The summary for people.
+
+use metrics::{InstanceSummary, Spread, Summary};
+use network::CollectiveKind;
+
+use crate::human;
+
+/// Most characters of a model's name.
+const MODEL_CHARS_MAX: usize = 28;
+
+/// The summary as aligned text of at most 100 columns, with a line break at its end.
+pub fn summary_table(summary: &Summary) -> String {
+    [totals(summary), latencies(summary), notable(summary), instances(summary)].join("\n")
+}
+
+fn totals(summary: &Summary) -> String {
+    let rate = |rate: fn(&metrics::Throughput) -> f64, unit: &str| match &summary.throughput {
+        Some(throughput) => format!("{:.2} {unit}", rate(throughput)),
+        None => "-".to_owned(),
+    };
+    let total_tokens = summary.prompt_tokens + summary.generated_tokens;
+    columns(
+        &[
+            row(["Makespan", &format!("{:.3} s", summary.makespan.secs_f64()), ""]),
+            row(["Requests", &human::grouped(summary.requests), &rate(|rates| rates.requests_per_s, "req/s")]),
+            row([
+                "Prompt tokens",
+                &human::grouped(summary.prompt_tokens),
+                &rate(|rates| rates.prompt_tokens_per_s, "tok/s"),
+            ]),
+            row([
+                "Generated tokens",
+                &human::grouped(summary.generated_tokens),
+                &rate(|rates| rates.generated_tokens_per_s, "tok/s"),
+            ]),
+            row(["Total tokens", &human::grouped(total_tokens), &rate(|rates| rates.total_tokens_per_s, "tok/s")]),
+        ],
+        1,
+    )
+}
+
+fn latencies(summary: &Summary) -> String {
+    let latency = |name: &str, spread: Option<Spread>| {
+        let values = match spread {
+            Some(Spread { mean, min, median, p90, p99, max }) => {
+                [mean, median, p90, p99, min, max].map(|millis| format!("{millis:.2}"))
+            }
+            None => ["-"; 6].map(str::to_owned),
+        };
+        [name.to_owned()].into_iter().chain(values).collect()
+    };
+    columns(
+        &[
+            row(["Latency (ms)", "mean", "median", "P90", "P99", "min", "max"]),
+            latency("TTFT", summary.ttft),
+            latency("TPOT", summary.tpot),
+            latency("ITL", summary.itl),
+            latency("Request latency", summary.latency),
+            latency("Queuing delay", summary.queuing_delay),
+        ],
+        1,
+    )
+}
+
+fn notable(summary: &Summary) -> String {
+    let grouped = human::grouped;
+    let (prefix, waves) = (&summary.prefix, &summary.waves);
+    let prefix_hits = format!(
+        "{} of {} tokens ({})",
+        grouped(prefix.hit_tokens),
+        grouped(prefix.lookup_tokens),
+        human::percent(prefix.hit_ratio())
+    );
+    let preemptions =
+        format!("{} ({} tokens recomputed)", grouped(summary.preemptions), grouped(summary.recomputed_tokens));
+    let dummies = format!(
+        "{} of {} steps ({})",
+        grouped(waves.dummy_steps),
+        grouped(waves.steps),
+        human::percent(waves.dummy_share())
+    );
+    columns(
+        &[
+            row(["Prefix cache hits", &prefix_hits]),
+            row(["Preemptions", &preemptions]),
+            row(["Waves", &grouped(waves.waves)]),
+            row(["Dummy steps", &dummies]),
+            row(["Collectives", &collectives(summary)]),
+        ],
+        2,
+    )
+}
+
+fn collectives(summary: &Summary) -> String {
+    let used = summary.collective_bytes.iter().filter(|&&(_, bytes)| bytes > 0);
+    let texts: Vec<_> = used.map(|&(kind, bytes)| format!("{} {}", kind_name(kind), human::bytes(bytes))).collect();
+    if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+}
+
+const fn kind_name(kind: CollectiveKind) -> &'static str {
+    match kind {
+        CollectiveKind::AllReduce => "all-reduce",
+        CollectiveKind::AllGather => "all-gather",
+        CollectiveKind::ReduceScatter => "reduce-scatter",
+        CollectiveKind::AllToAll => "all-to-all",
+    }
+}
+
+fn instances(summary: &Summary) -> String {
+    let head = row(["Instance", "Model", "requests", "prompt", "generated", "steps", "dummy", "hits", "KV max"]);
+    let rows: Vec<_> = [head].into_iter().chain(summary.instances.iter().map(instance)).collect();
+    columns(&rows, 2)
+}
+
+fn instance(instance: &InstanceSummary) -> Vec<String> {
+    let totals = &instance.totals;
+    let count = |number: u64| human::count(number as f64);
+    let hit_ratio = match totals.prefix_lookup_tokens {
+        0 => "-".to_owned(),
+        tokens => human::percent(totals.prefix_hit_tokens as f64 / tokens as f64),
+    };
+    vec![
+        instance.id.to_string(),
+        shortened(&instance.model),
+        count(totals.finished_requests),
+        count(totals.prompt_tokens),
+        count(totals.generated_tokens),
+        count(totals.steps),
+        count(totals.dummy_steps),
+        hit_ratio,
+        instance.kv_share_max.map_or_else(|| "-".to_owned(), human::percent),
+    ]
+}
+
+/// A model's name without its owner, and not too long.
+fn shortened(model: &str) -> String {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    if name.chars().count() <= MODEL_CHARS_MAX {
+        return name.to_owned();
+    }
+    name.chars().take(MODEL_CHARS_MAX - 1).chain(['…']).collect()
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).into()
+}
+
+/// Rows of equally many cells below each other, two spaces apart: the first `left` columns to the left, the others to
+/// the right.
+fn columns(rows: &[Vec<String>], left: usize) -> String {
+    let width = |index: usize| rows.iter().map(|row| row[index].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..rows[0].len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cell = |(index, (cell, &width)): (usize, (&String, &usize))| {
+            if index < left { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        };
+        let cells: Vec<_> = row.iter().zip(&widths).enumerate().map(cell).collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
