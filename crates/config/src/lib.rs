@@ -1,1 +1,135 @@
-//! Cluster files, model files and flags to a checked deployment.
+//! Cluster files, model files, architecture files and flags to a checked [`engine::Deployment`].
+//!
+//! [`load`] reads everything a run needs but its workload, infers what was left out, and checks that all of it fits
+//! together: the engine can't fail, so whatever could go wrong is found here. Every fault is reported at once, each
+//! with its file, its path, line and column, and what to write instead where that is known. Features that are not
+//! simulated yet are refused by name, never left out of account.
+//!
+//! ```text
+//! cluster file ── cluster ──┬─ models, architectures ── parallelism ── groups ──┐
+//! flags ────────────────────┴─ settings ── memory, latencies ───────────────────┴── deployment
+//! ```
+
+mod architectures;
+mod cluster;
+mod deployment;
+mod files;
+mod groups;
+mod json;
+mod latencies;
+mod memory;
+mod model_files;
+mod models;
+mod parallelism;
+mod placement;
+mod report;
+mod settings;
+mod suggest;
+mod workload_limits;
+
+use std::path::PathBuf;
+
+use diagnostics::{Fault, Faults};
+use engine::Deployment;
+
+pub use latencies::{LatencySource, LatencyUsed};
+pub use model_files::ModelFiles;
+pub use settings::Flags;
+pub use workload_limits::WorkloadLimits;
+
+use json::Document;
+
+/// A file, or a text that stands for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file to read.
+    File(PathBuf),
+    /// A text, and the name faults give it.
+    Text {
+        /// The name.
+        name: String,
+        /// The text.
+        text: String,
+    },
+}
+
+impl Source {
+    fn document(&self) -> Result<Document, Fault> {
+        match self {
+            Source::File(path) => files::read(path),
+            Source::Text { name, text } => Ok(Document { name: name.clone(), text: text.clone() }),
+        }
+    }
+}
+
+/// What a deployment is made from.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// The cluster, as JSON.
+    pub cluster: Source,
+    /// Latency profiles: `<hardware>/<model>/<variant>/`.
+    pub profile_dir: Option<PathBuf>,
+    /// Models beside the built-in ones: `<model>.json`, as Hugging Face's `config.json`. They come first.
+    pub model_dir: Option<PathBuf>,
+    /// Architectures beside the built-in ones: `<model_type>.yaml`. They come first.
+    pub architecture_dir: Option<PathBuf>,
+    /// Where operator times come from.
+    pub latency_source: LatencySource,
+    /// Constants of the analytic model for one type of hardware, beside those that ship.
+    pub gpu_constants: Option<PathBuf>,
+    /// Run-time flags.
+    pub flags: Flags,
+}
+
+impl Inputs {
+    /// `cluster` with nothing but what ships, and the default flags.
+    pub fn new(cluster: Source) -> Self {
+        Self {
+            cluster,
+            profile_dir: None,
+            model_dir: None,
+            architecture_dir: None,
+            latency_source: LatencySource::default(),
+            gpu_constants: None,
+            flags: Flags::default(),
+        }
+    }
+}
+
+/// A deployment, and what there is to tell about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The deployment.
+    pub deployment: Deployment,
+    /// What to tell about its instances, by id.
+    pub instances: Vec<InstanceSummary>,
+    /// What a user should know about how it was read, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// What there is to tell about one instance beyond its [`engine::InstanceSpec`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstanceSummary {
+    /// The type of its NPUs.
+    pub hardware: String,
+    /// Where its operator times come from.
+    pub latency: LatencyUsed,
+    /// The share of NPU memory for weights and KV.
+    pub memory_utilization: f64,
+    /// Bytes of memory of each NPU.
+    pub npu_memory_bytes: u64,
+    /// KV blocks on each NPU.
+    pub kv_blocks: u64,
+    /// Tokens that they hold.
+    pub kv_tokens: u64,
+    /// Bytes that they take on each NPU.
+    pub kv_bytes: u64,
+}
+
+/// Reads and checks a deployment.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn load(inputs: &Inputs) -> Result<Loaded, Faults> {
+    deployment::load(inputs)
+}

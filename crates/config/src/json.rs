@@ -1,0 +1,344 @@
+//! Strict JSON with places: every value knows its path, line and column, and reading it wrongly records a fault.
+//!
+//! A [`Cursor`] points at one value. Its readers return `None` after recording what was expected and what was found, so
+//! that reading goes on beside a fault and a file's faults come out all at once. `null` counts as an absent key.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::sync::Arc;
+
+use diagnostics::{Fault, Faults, Position};
+use jsonc_parser::ast::{ObjectProp, Value};
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+
+use crate::suggest;
+
+/// One input file, or a text under a name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Document {
+    /// The name faults give it.
+    pub(crate) name: String,
+    /// What it holds.
+    pub(crate) text: String,
+}
+
+/// Where a value stands, kept after the file is read so that later checks can point at it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    document: Arc<Document>,
+    offset: usize,
+    path: String,
+}
+
+impl Place {
+    /// A fault here.
+    pub(crate) fn fault(&self, message: impl Into<String>) -> Fault {
+        Fault::new(self.document.name.as_str(), message)
+            .at(Position::of(&self.document.text, self.offset))
+            .path(self.path.as_str())
+    }
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed<T> {
+    /// The value.
+    pub(crate) value: T,
+    /// Its place.
+    pub(crate) place: Place,
+}
+
+/// The numbers a key may hold. Upper bounds are far above any machine; they keep later arithmetic from overflowing.
+#[derive(Clone, Copy)]
+pub(crate) enum Bounds {
+    /// Above 0.
+    Positive { most: f64 },
+    /// From `least`.
+    From { least: f64, most: f64 },
+}
+
+impl Bounds {
+    /// A share of a whole: above 0, at most 1.
+    pub(crate) const FRACTION: Bounds = Bounds::Positive { most: 1.0 };
+
+    pub(crate) fn contain(self, number: f64) -> bool {
+        match self {
+            Bounds::Positive { most } => number > 0.0 && number <= most,
+            Bounds::From { least, most } => number >= least && number <= most,
+        }
+    }
+}
+
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bounds::Positive { most } => write!(f, "above 0 and at most {most}"),
+            Bounds::From { least, most } => write!(f, "from {least} to {most}"),
+        }
+    }
+}
+
+/// Reads `document` with `read`, which gets the outermost value. `None` when it is no JSON or `read` gave up; why is in
+/// `faults` then.
+pub(crate) fn read<T>(
+    document: &Arc<Document>,
+    faults: &mut Faults,
+    read: impl FnOnce(&Cursor<'_>) -> Option<T>,
+) -> Option<T> {
+    let strict = ParseOptions {
+        allow_comments: false,
+        allow_loose_object_property_names: false,
+        allow_trailing_commas: false,
+        allow_missing_commas: false,
+        allow_single_quoted_strings: false,
+        allow_hexadecimal_numbers: false,
+        allow_unary_plus_numbers: false,
+        allow_bare_decimal_point_numbers: false,
+        allow_non_finite_numbers: false,
+        allow_extended_string_escapes: false,
+    };
+    let parsed = match parse_to_ast(&document.text, &CollectOptions::default(), &strict) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let at = Position::of(&document.text, error.range().start);
+            let what = error.kind().to_string();
+            let hint = if what.starts_with("Unterminated") {
+                "what opens here is never closed: the file may be cut off"
+            } else {
+                "the file must be plain JSON, without comments or trailing commas"
+            };
+            let message = format!("not JSON: {}", decapitalised(&what));
+            faults.push(Fault::new(document.name.as_str(), message).at(at).hint(hint));
+            return None;
+        }
+    };
+    let Some(value) = parsed.value else {
+        faults.push(Fault::new(document.name.as_str(), "the file is empty"));
+        return None;
+    };
+    let found = RefCell::new(Faults::new());
+    let result = read(&Cursor { document, faults: &found, value: &value, path: "$".to_owned() });
+    faults.extend(found.into_inner());
+    result
+}
+
+fn decapitalised(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
+}
+
+/// One value in a document.
+#[derive(Clone)]
+pub(crate) struct Cursor<'r> {
+    document: &'r Arc<Document>,
+    faults: &'r RefCell<Faults>,
+    value: &'r Value<'r>,
+    path: String,
+}
+
+impl<'r> Cursor<'r> {
+    /// Where the value stands.
+    pub(crate) fn place(&self) -> Place {
+        Place { document: Arc::clone(self.document), offset: start_of(self.value), path: self.path.clone() }
+    }
+
+    /// Records a fault.
+    pub(crate) fn push(&self, fault: Fault) {
+        self.faults.borrow_mut().push(fault);
+    }
+
+    fn placed<T>(&self, value: T) -> Option<Placed<T>> {
+        Some(Placed { value, place: self.place() })
+    }
+
+    fn expected<T>(&self, what: impl fmt::Display) -> Option<T> {
+        self.push(self.place().fault(format!("expected {what}, found {}", shown(self.value))));
+        None
+    }
+
+    /// Whether the value is an array.
+    pub(crate) fn is_array(&self) -> bool {
+        matches!(self.value, Value::Array(_))
+    }
+
+    /// Whether the value is an array of at least one element.
+    pub(crate) fn is_filled_array(&self) -> bool {
+        matches!(self.value, Value::Array(array) if !array.elements.is_empty())
+    }
+
+    /// The value as a whole number, if it is one.
+    pub(crate) fn as_count(&self) -> Option<u64> {
+        let Value::NumberLit(number) = self.value else { return None };
+        number.value.parse().ok()
+    }
+
+    /// The keys of an object. Keys that stand there twice are faults.
+    pub(crate) fn object(&self) -> Option<Object<'r>> {
+        let Value::Object(object) = self.value else { return self.expected("an object") };
+        let object = Object { cursor: self.clone(), properties: &object.properties };
+        object.reject_duplicates();
+        Some(object)
+    }
+
+    /// The elements of an array.
+    pub(crate) fn array(&self) -> Option<Vec<Cursor<'r>>> {
+        let Value::Array(array) = self.value else { return self.expected("an array") };
+        let element = |(index, value)| Cursor { value, path: format!("{}[{index}]", self.path), ..self.clone() };
+        Some(array.elements.iter().enumerate().map(element).collect())
+    }
+
+    /// A string that is not empty.
+    pub(crate) fn string(&self) -> Option<Placed<String>> {
+        match self.value {
+            Value::StringLit(string) if !string.value.is_empty() => self.placed(string.value.as_ref().to_owned()),
+            _ => self.expected("a string that is not empty"),
+        }
+    }
+
+    /// One of the values of a type by its name.
+    pub(crate) fn name_of<T: Copy>(&self, values: &[T], name: impl Fn(T) -> &'static str) -> Option<Placed<T>> {
+        if let Value::StringLit(string) = self.value
+            && let Some(&value) = values.iter().find(|&&value| name(value) == string.value)
+        {
+            return self.placed(value);
+        }
+        let names: Vec<_> = values.iter().map(|&value| format!("`{}`", name(value))).collect();
+        self.expected(format!("one of {}", names.join(", ")))
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn boolean(&self) -> Option<Placed<bool>> {
+        match self.value {
+            Value::BooleanLit(boolean) => self.placed(boolean.value),
+            _ => self.expected("`true` or `false`"),
+        }
+    }
+
+    /// A whole number from `least` to `most`, without fraction or exponent.
+    pub(crate) fn count(&self, least: u64, most: u64) -> Option<Placed<u64>> {
+        if let Value::NumberLit(number) = self.value
+            && let Ok(count) = number.value.parse()
+            && (least..=most).contains(&count)
+        {
+            return self.placed(count);
+        }
+        self.expected(format!("a whole number from {least} to {most}"))
+    }
+
+    /// A number within `bounds`.
+    pub(crate) fn number(&self, bounds: Bounds) -> Option<Placed<f64>> {
+        if let Value::NumberLit(literal) = self.value
+            && let Ok(number) = literal.value.parse()
+            && bounds.contain(number)
+        {
+            return self.placed(number);
+        }
+        self.expected(format!("a number {bounds}"))
+    }
+}
+
+/// The keys of one object.
+pub(crate) struct Object<'r> {
+    cursor: Cursor<'r>,
+    properties: &'r [ObjectProp<'r>],
+}
+
+impl<'r> Object<'r> {
+    /// Where the object begins.
+    pub(crate) fn place(&self) -> Place {
+        self.cursor.place()
+    }
+
+    /// Where the value of `key` stands; where it is absent, where the object does.
+    pub(crate) fn place_of(&self, key: &str) -> Place {
+        self.get(key).map_or_else(|| self.place(), |value| value.place())
+    }
+
+    /// Records a fault.
+    pub(crate) fn push(&self, fault: Fault) {
+        self.cursor.push(fault);
+    }
+
+    /// The value of `key`, unless it is absent or `null`.
+    pub(crate) fn get(&self, key: &str) -> Option<Cursor<'r>> {
+        let property = self.properties.iter().find(|property| property.name.as_str() == key)?;
+        if matches!(property.value, Value::NullKeyword(_)) {
+            return None;
+        }
+        Some(Cursor { value: &property.value, path: self.path_of(key), ..self.cursor.clone() })
+    }
+
+    /// The value of `key`, which must be there.
+    pub(crate) fn require(&self, key: &str) -> Option<Cursor<'r>> {
+        let value = self.get(key);
+        if value.is_none() {
+            self.push(self.place().fault(format!("missing key `{key}`")));
+        }
+        value
+    }
+
+    /// The keys with their values, `null` left out.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'r str, Cursor<'r>)> {
+        let names = self.properties.iter().map(|property| property.name.as_str());
+        names.filter_map(|name| Some((name, self.get(name)?)))
+    }
+
+    /// Records a fault for each key that is not in `known`, with the nearest one that is.
+    pub(crate) fn reject_unknown(&self, known: &[&str]) {
+        for property in self.properties {
+            let name = property.name.as_str();
+            if !known.contains(&name) {
+                let fault = self.key_place(property).fault(format!("unknown key `{name}`"));
+                self.push(fault.hint(suggest::hint(name, known)));
+            }
+        }
+    }
+
+    fn reject_duplicates(&self) {
+        let mut seen = std::collections::HashSet::new();
+        for property in self.properties {
+            if !seen.insert(property.name.as_str()) {
+                let message = format!("key `{}` stands here twice", property.name.as_str());
+                self.push(self.key_place(property).fault(message).hint("keep one of them"));
+            }
+        }
+    }
+
+    fn key_place(&self, property: &ObjectProp<'_>) -> Place {
+        Place { offset: property.range.start, path: self.path_of(property.name.as_str()), ..self.place() }
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && !key.is_empty();
+        if plain { format!("{}.{key}", self.cursor.path) } else { format!("{}[{key:?}]", self.cursor.path) }
+    }
+}
+
+fn start_of(value: &Value<'_>) -> usize {
+    match value {
+        Value::StringLit(literal) => literal.range.start,
+        Value::NumberLit(literal) => literal.range.start,
+        Value::BooleanLit(literal) => literal.range.start,
+        Value::NullKeyword(keyword) => keyword.range.start,
+        Value::Object(object) => object.range.start,
+        Value::Array(array) => array.range.start,
+    }
+}
+
+/// A value as an error message shows it.
+fn shown(value: &Value<'_>) -> String {
+    /// Longer ones are cut.
+    const LONGEST: usize = 40;
+    let cut = |text: &str| match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    };
+    match value {
+        Value::StringLit(literal) => format!("{:?}", cut(&literal.value)),
+        Value::NumberLit(literal) => cut(literal.value),
+        Value::BooleanLit(literal) => literal.value.to_string(),
+        Value::NullKeyword(_) => "null".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+        Value::Array(_) => "an array".to_owned(),
+    }
+}
