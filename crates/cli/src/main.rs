@@ -1,3 +1,67 @@
-//! The servingsim command.
+//! The `servingsim` command.
+//!
+//! Data goes to standard output, everything else to standard error. The exit code is 0 when all went well, 2 when the
+//! input was at fault, and 1 when something else failed.
 
-fn main() {}
+mod args;
+mod console;
+mod examples_command;
+mod profile_command;
+mod refused;
+mod run;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+use diagnostics::{Fault, Faults};
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Examples(args) => examples_command::examples(&args),
+        Command::Profile(command) => profile_command::profile(&command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Input(faults)) => {
+            eprintln!("{faults}");
+            ExitCode::from(2)
+        }
+        // Whoever read our output has had enough of it.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) => {
+            eprintln!("error: standard output: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+enum Failure {
+    /// The user's input, or a file named by the user.
+    Input(Faults),
+    /// Standard output.
+    Output(io::Error),
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Self {
+        Failure::Input(faults)
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Failure::Input(fault.into())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::Output(error)
+    }
+}

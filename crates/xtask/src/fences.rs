@@ -11,7 +11,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("moe", &["units", "model", "network", "latency", "engine", "serde"]),
     ("latency", &["network", "kvcache", "moe", "engine", "config"]),
     ("engine", &["config", "workload", "metrics", "report", "clap", "rayon"]),
-    ("metrics", &["config", "workload", "report", "serde", "clap"]),
+    ("metrics", &["config", "workload", "report", "clap"]),
     ("workload", &["config", "metrics", "report", "clap"]),
     ("config", &["workload", "metrics", "report", "clap"]),
     ("report", &["config", "workload", "clap"]),

@@ -1,0 +1,287 @@
+//! The command line as it is typed. What it means is resolved in [`crate::run`] and by the `config` crate.
+//!
+//! Flags that LLMServingSim has keep its names and defaults, so that a command line carries over unchanged. Those of
+//! its flags that ask for something not modelled yet are known here too, so that they can be refused by name.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Simulates LLM serving clusters: what every request sees, and what the cluster does.
+#[derive(Debug, Parser)]
+#[command(name = "servingsim", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a cluster on a workload; without arguments, the built-in DP+EP mixture-of-experts example.
+    Run(Box<RunArgs>),
+    /// List the built-in examples, or write their files out.
+    Examples(ExamplesArgs),
+    /// Work with latency profiles.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExamplesArgs {
+    /// Write the files of every example into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) write: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileCommand {
+    /// Fit the constants of the analytic latency model to measured bundles.
+    Fit(ProfileFitArgs),
+    /// Compare the analytic latency model with measured bundles, operator by operator.
+    Compare(ProfileCompareArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProfileFitArgs {
+    #[command(flatten)]
+    pub(crate) bundles: BundleArgs,
+    /// Streaming multiprocessors of the GPU, where its name is not a known one.
+    #[arg(long, value_name = "N")]
+    pub(crate) num_sms: Option<NonZeroU64>,
+    /// Write the constants to this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProfileCompareArgs {
+    #[command(flatten)]
+    pub(crate) bundles: BundleArgs,
+    /// Constants to compare, as `profile fit` writes them [default: those shipped for the hardware].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) gpu_constants: Option<PathBuf>,
+}
+
+/// Which measured bundles: all of one GPU in a profile tree.
+#[derive(Debug, Args)]
+pub(crate) struct BundleArgs {
+    /// The GPU, as the folder in the profile tree is named.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hardware: String,
+    #[command(flatten)]
+    pub(crate) dirs: DirArgs,
+}
+
+/// Where a user's own data is.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Data")]
+pub(crate) struct DirArgs {
+    /// Measured latency: a tree `<hardware>/<org>/<model>/<variant>/`.
+    #[arg(long, env = "SERVINGSIM_PROFILE_DIR", value_name = "DIR")]
+    pub(crate) profile_dir: Option<PathBuf>,
+    /// Model configurations: a tree `<org>/<model>.json`, in Hugging Face's format.
+    #[arg(long, env = "SERVINGSIM_MODEL_DIR", value_name = "DIR")]
+    pub(crate) model_dir: Option<PathBuf>,
+    /// Model families: `<model_type>.yaml`, for families that are not built in.
+    #[arg(long, env = "SERVINGSIM_ARCHITECTURE_DIR", value_name = "DIR")]
+    pub(crate) architecture_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) input: InputArgs,
+    #[command(flatten)]
+    pub(crate) dirs: DirArgs,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) scheduler: SchedulerArgs,
+    #[command(flatten)]
+    pub(crate) routing: RoutingArgs,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) later: NotYetArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Input")]
+pub(crate) struct InputArgs {
+    /// Run a built-in example (`servingsim examples` lists them).
+    #[arg(long, value_name = "NAME", conflicts_with = "cluster_config")]
+    pub(crate) example: Option<String>,
+    /// The cluster: nodes, instances, links and memory (JSON).
+    #[arg(long, value_name = "FILE", requires = "dataset")]
+    pub(crate) cluster_config: Option<PathBuf>,
+    /// The workload: one request or session a line (JSONL).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dataset: Option<PathBuf>,
+    /// Read only so many entries of the workload, a session counting as one; 0 for all.
+    #[arg(long, alias = "num-req", value_name = "N", default_value_t = 0)]
+    pub(crate) num_reqs: usize,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model and memory")]
+pub(crate) struct ModelArgs {
+    /// Type of weights and activations [default: the model's own].
+    #[arg(long, value_name = "DTYPE", value_parser = dtype_names())]
+    pub(crate) dtype: Option<String>,
+    /// Type of the KV cache.
+    #[arg(long, value_name = "DTYPE", value_parser = ["auto", "fp8"], default_value = "auto")]
+    pub(crate) kv_cache_dtype: String,
+    /// Tokens of a KV block.
+    #[arg(long, value_name = "TOKENS", default_value_t = 16)]
+    pub(crate) block_size: u64,
+    /// Share of NPU memory for weights and KV cache.
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.9)]
+    pub(crate) npu_memory_utilization: f64,
+    /// Where operator times come from [default: profile where there is one, else analytic].
+    #[arg(long, value_name = "SOURCE", value_parser = ["profile", "analytic"])]
+    pub(crate) latency_source: Option<String>,
+    /// Constants of the analytic latency model, as `profile fit` writes them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) gpu_constants: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Scheduler")]
+pub(crate) struct SchedulerArgs {
+    /// Most sequences running at once in an instance; 0 for no limit.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub(crate) max_num_seqs: u64,
+    /// Most tokens of one step; 0 for no limit.
+    #[arg(long, value_name = "TOKENS", default_value_t = 2048)]
+    pub(crate) max_num_batched_tokens: u64,
+    /// Most tokens of one prompt in one step; 0 for no limit.
+    #[arg(long, value_name = "TOKENS", default_value_t = 0)]
+    pub(crate) long_prefill_token_threshold: u64,
+    /// Split long prompts over several steps (default).
+    #[arg(long, overrides_with = "no_enable_chunked_prefill")]
+    pub(crate) enable_chunked_prefill: bool,
+    /// Run every prompt in one step.
+    #[arg(long)]
+    pub(crate) no_enable_chunked_prefill: bool,
+    /// Find KV blocks of shared prefixes again (default).
+    #[arg(long, overrides_with = "no_enable_prefix_caching")]
+    pub(crate) enable_prefix_caching: bool,
+    /// Compute every prompt anew.
+    #[arg(long)]
+    pub(crate) no_enable_prefix_caching: bool,
+    /// Admit a request only when its whole prompt fits the KV cache (default).
+    #[arg(long, overrides_with = "no_reserve_full_isl")]
+    pub(crate) reserve_full_isl: bool,
+    /// Admit a request when its first chunk fits.
+    #[arg(long)]
+    pub(crate) no_reserve_full_isl: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Routing")]
+pub(crate) struct RoutingArgs {
+    /// How requests find an instance: least loaded, round robin, random.
+    #[arg(long, value_name = "POLICY", value_parser = ["LOAD", "RR", "RAND", "CUSTOM"], default_value = "LOAD")]
+    pub(crate) request_routing_policy: String,
+    /// How tokens find experts: balanced gate, the first experts, random. COPY is an older name of BALANCED.
+    #[arg(long, value_name = "POLICY", value_parser = ["BALANCED", "COPY", "RR", "RAND", "CUSTOM"], default_value = "BALANCED")]
+    pub(crate) expert_routing_policy: String,
+    /// Let one block's expert routing serve all blocks (default).
+    #[arg(long, overrides_with = "no_enable_block_copy")]
+    pub(crate) enable_block_copy: bool,
+    /// Route every block's experts anew.
+    #[arg(long)]
+    pub(crate) no_enable_block_copy: bool,
+    /// Which collectives carry tokens to experts and back.
+    #[arg(
+        long,
+        value_name = "BACKEND",
+        value_parser = ["allgather_reducescatter", "alltoall"],
+        default_value = "allgather_reducescatter"
+    )]
+    pub(crate) all2all_backend: String,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Engine")]
+pub(crate) struct EngineArgs {
+    /// How an engine steps.
+    #[arg(long, value_name = "ENGINE", value_parser = ["reference"], default_value = "reference")]
+    pub(crate) engine: String,
+    /// When an idle instance sees work: at once, or when LLMServingSim would ask it.
+    #[arg(long, value_name = "POLLING", value_parser = ["exact", "reference"], default_value = "exact")]
+    pub(crate) polling: String,
+    /// Seed of everything random.
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// How the network is simulated.
+    #[arg(long, value_name = "BACKEND", value_parser = ["analytical", "ns3"], default_value = "analytical")]
+    pub(crate) network_backend: String,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// Write one row a request to this file (CSV).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Simulated seconds between two lines on the console.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    pub(crate) log_interval: f64,
+    /// What else to tell on standard error: nothing, every wave, every wave and finished request.
+    #[arg(long, value_name = "LEVEL", value_enum, default_value = "WARNING")]
+    pub(crate) log_level: LogLevel,
+    /// How the summary is written.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    /// Say nothing but errors, and the summary only as JSON where that is asked for.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[value(rename_all = "UPPER")]
+pub(crate) enum LogLevel {
+    Warning,
+    Info,
+    Debug,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+/// Flags of LLMServingSim that ask for what is not modelled yet, or for nothing that exists here.
+#[derive(Debug, Args)]
+pub(crate) struct NotYetArgs {
+    #[arg(long, hide = true)]
+    pub(crate) enable_prefix_sharing: bool,
+    #[arg(long, hide = true, value_parser = ["None", "CPU", "CXL"], default_value = "None")]
+    pub(crate) prefix_storage: String,
+    #[arg(long, hide = true)]
+    pub(crate) enable_local_offloading: bool,
+    #[arg(long, hide = true)]
+    pub(crate) enable_attn_offloading: bool,
+    #[arg(long, hide = true)]
+    pub(crate) enable_sub_batch_interleaving: bool,
+    #[arg(long, hide = true)]
+    pub(crate) skip_prefill: bool,
+    #[arg(long, hide = true, value_name = "ID")]
+    pub(crate) run_id: Option<String>,
+    #[arg(long, hide = true, value_name = "DIR")]
+    pub(crate) inputs_root: Option<PathBuf>,
+    #[arg(long, hide = true, action = ArgAction::SetTrue)]
+    pub(crate) cleanup_inputs: bool,
+    #[arg(long, hide = true, action = ArgAction::SetTrue)]
+    pub(crate) no_cleanup_inputs: bool,
+}
+
+fn dtype_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(model::Dtype::ALL.iter().map(|dtype| dtype.name()))
+}

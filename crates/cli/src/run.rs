@@ -1,0 +1,192 @@
+//! `servingsim run`.
+
+use std::io::{self, Write};
+
+use config::{Flags, Inputs, LatencySource, LatencyUsed, Loaded, Source, WorkloadLimits};
+use diagnostics::{Fault, Faults};
+use engine::Simulation;
+use examples::Example;
+use metrics::{Layout, Summary};
+use report::CsvWriter;
+use workload::{ReadOptions, Workload};
+
+use crate::Failure;
+use crate::args::{Format, RunArgs};
+use crate::console::Console;
+use crate::refused::refused_flags;
+
+/// Requests that don't fit are told one by one up to so many.
+const UNFIT_REQUESTS_MAX: usize = 20;
+
+pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
+    refused_flags(args).into_result(())?;
+    let Job { loaded, workload, csv } = Job::prepare(args)?;
+    let layout = Layout::of(&loaded.deployment);
+    let mut console = Console::new(&args.output, &layout, workload.num_requests, csv);
+    if !args.output.quiet {
+        introduce(&loaded, &workload);
+    }
+    let totals = Simulation::new(&loaded.deployment, workload.entries.into_iter()).run(&mut console);
+    let (statistics, csv) = console.finish();
+    if let Some(csv) = csv {
+        csv.commit()?;
+    }
+    let summary = Summary::new(&layout, &statistics, &totals);
+    let mut out = io::stdout().lock();
+    match args.output.format {
+        Format::Json => writeln!(out, "{}", report::summary_json(&summary))?,
+        Format::Text if args.output.quiet => {}
+        Format::Text => write!(out, "{}", report::summary_table(&summary))?,
+    }
+    Ok(())
+}
+
+/// Everything that a run needs, read and checked.
+struct Job {
+    loaded: Loaded,
+    workload: Workload,
+    csv: Option<CsvWriter<report::AtomicFile>>,
+}
+
+impl Job {
+    /// Reads all inputs, and tells all their faults at once.
+    fn prepare(args: &RunArgs) -> Result<Self, Faults> {
+        let example = example(args)?;
+        let mut faults = Faults::new();
+        let loaded = keep(config::load(&inputs(args, example)), &mut faults);
+        let wants_token_ids = loaded
+            .as_ref()
+            .is_some_and(|loaded| loaded.deployment.instances.iter().any(|instance| instance.kv.prefix_caching));
+        let (source, workload) = read_workload(args, example, wants_token_ids);
+        let workload = keep(workload, &mut faults);
+        if let (Some(loaded), Some(workload)) = (&loaded, &workload) {
+            faults.extend(unfit_requests(&source, loaded, workload));
+        }
+        // The output comes last, so that nothing is created for a run that can't be.
+        let (Some(loaded), Some(workload), true) = (loaded, workload, faults.is_empty()) else { return Err(faults) };
+        let layout = Layout::of(&loaded.deployment);
+        let csv = args.output.output.as_ref().map(|path| CsvWriter::create(path, &layout)).transpose()?;
+        Ok(Self { loaded, workload, csv })
+    }
+}
+
+fn keep<T>(result: Result<T, Faults>, faults: &mut Faults) -> Option<T> {
+    result.map_err(|more| faults.extend(more)).ok()
+}
+
+/// The example that was asked for, or the first where no cluster was named.
+fn example(args: &RunArgs) -> Result<Option<&'static Example>, Fault> {
+    let Some(name) = &args.input.example else {
+        return Ok(args.input.cluster_config.is_none().then(|| &examples::EXAMPLES[0]));
+    };
+    let names: Vec<&str> = examples::EXAMPLES.iter().map(|example| example.name).collect();
+    let unknown = || Fault::new("--example", format!("no example is called `{name}`"));
+    examples::find(name).map(Some).ok_or_else(|| unknown().hint(format!("there are {}", names.join(", "))))
+}
+
+fn inputs(args: &RunArgs, example: Option<&Example>) -> Inputs {
+    let cluster = match (&args.input.cluster_config, example) {
+        (Some(path), _) => Source::File(path.clone()),
+        (None, Some(example)) => {
+            Source::Text { name: example.cluster.name.to_owned(), text: example.cluster.text.to_owned() }
+        }
+        (None, None) => unreachable!("without a cluster file an example runs"),
+    };
+    Inputs {
+        cluster,
+        profile_dir: args.dirs.profile_dir.clone(),
+        model_dir: args.dirs.model_dir.clone(),
+        architecture_dir: args.dirs.architecture_dir.clone(),
+        latency_source: match args.model.latency_source.as_deref() {
+            Some("profile") => LatencySource::Profile,
+            Some("analytic") => LatencySource::Analytic,
+            _ => LatencySource::Auto,
+        },
+        gpu_constants: args.model.gpu_constants.clone(),
+        flags: flags(args),
+    }
+}
+
+fn flags(args: &RunArgs) -> Flags {
+    let RunArgs { model, scheduler, routing, engine, output, .. } = args;
+    Flags {
+        dtype: model.dtype.as_deref().map(known),
+        kv_cache_dtype: match model.kv_cache_dtype.as_str() {
+            "fp8" => model::KvCacheDtype::Fp8,
+            _ => model::KvCacheDtype::Auto,
+        },
+        block_size: model.block_size,
+        max_num_seqs: scheduler.max_num_seqs,
+        max_num_batched_tokens: scheduler.max_num_batched_tokens,
+        long_prefill_token_threshold: scheduler.long_prefill_token_threshold,
+        chunked_prefill: !scheduler.no_enable_chunked_prefill,
+        prefix_caching: !scheduler.no_enable_prefix_caching,
+        reserve_full_isl: !scheduler.no_reserve_full_isl,
+        block_copy: !routing.no_enable_block_copy,
+        npu_memory_utilization: model.npu_memory_utilization,
+        request_routing: known(&routing.request_routing_policy),
+        expert_routing: known(&routing.expert_routing_policy),
+        all2all_backend: known(&routing.all2all_backend),
+        polling: known(&engine.polling),
+        log_interval_s: output.log_interval,
+        seed: engine.seed,
+    }
+}
+
+/// The value of a name that the argument parser has let through.
+fn known<T: std::str::FromStr>(name: &str) -> T {
+    name.parse().unwrap_or_else(|_| panic!("`{name}` is on the list of values but not a value"))
+}
+
+/// The workload, and what its faults call it.
+fn read_workload(args: &RunArgs, example: Option<&Example>, token_ids: bool) -> (String, Result<Workload, Faults>) {
+    let limit = (args.input.num_reqs > 0).then_some(args.input.num_reqs);
+    let options = ReadOptions { limit, token_ids };
+    match (&args.input.dataset, example) {
+        (Some(path), _) => (path.display().to_string(), workload::read_file(path, &options)),
+        (None, Some(example)) => {
+            let file = example.workload;
+            (file.name.to_owned(), workload::read_str(file.name, file.text, &options))
+        }
+        (None, None) => unreachable!("a cluster file requires a workload"),
+    }
+}
+
+/// Requests that could never be finished.
+fn unfit_requests(source: &str, loaded: &Loaded, workload: &Workload) -> Faults {
+    let limits = WorkloadLimits::of(&loaded.deployment);
+    let mut all = Faults::new();
+    for entry in &workload.entries {
+        limits.check(source, entry, &mut all);
+    }
+    let mut faults = Faults::new();
+    all.iter().take(UNFIT_REQUESTS_MAX).for_each(|fault| faults.push(fault.clone()));
+    let more = all.iter().count().saturating_sub(UNFIT_REQUESTS_MAX);
+    if more > 0 {
+        faults.push(Fault::new(source, format!("{more} more requests do not fit")));
+    }
+    faults
+}
+
+/// Tells what will run, on standard error.
+fn introduce(loaded: &Loaded, workload: &Workload) {
+    for (index, instance) in loaded.instances.iter().enumerate() {
+        let model = &loaded.deployment.instances[index].model.name;
+        let latency = match instance.latency {
+            LatencyUsed::Profile => "measured profile",
+            LatencyUsed::Analytic => "analytic model",
+        };
+        eprintln!(
+            "instance {index}: {model} on {}, times from {latency}; KV cache {} tokens in {} blocks, {:.2} GiB a NPU at \
+             utilization {:.2}",
+            instance.hardware,
+            instance.kv_tokens,
+            instance.kv_blocks,
+            instance.kv_bytes as f64 / units::GIB as f64,
+            instance.memory_utilization,
+        );
+    }
+    for note in loaded.notes.iter().chain(&workload.notes) {
+        eprintln!("note: {note}");
+    }
+}
