@@ -15,11 +15,14 @@ use crate::args::{Format, LogLevel, OutputArgs};
 /// Requests between two updates of the progress bar.
 const PROGRESS_STEP: u64 = 64;
 
+/// Writes a line.
+type LineSink = Box<dyn FnMut(&str)>;
+
 /// Everybody who watches a run from the command line.
 pub(crate) struct Console {
     statistics: RequestStatistics,
     csv: Option<CsvWriter<AtomicFile>>,
-    intervals: Option<IntervalLog<Box<dyn FnMut(&str)>>>,
+    intervals: Option<IntervalLog<LineSink>>,
     level: LogLevel,
     progress: ProgressBar,
     num_finished: u64,
@@ -109,7 +112,7 @@ impl Observer for Console {
 
 /// Where interval lines go. A line that can't be written is let go: what reads the output has stopped reading, and the
 /// summary will find that out.
-fn line_sink(progress: ProgressBar, format: Format) -> Box<dyn FnMut(&str)> {
+fn line_sink(progress: ProgressBar, format: Format) -> LineSink {
     Box::new(move |line| {
         progress.suspend(|| match format {
             Format::Text => drop(writeln!(io::stdout(), "{line}")),
