@@ -5,6 +5,7 @@
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -20,6 +21,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a cluster on a workload; without arguments, the built-in DP+EP mixture-of-experts example.
+    // Of a flag given twice the last counts, as in LLMServingSim; a negative number is told to be one, not to be a flag.
+    #[command(args_override_self = true, allow_negative_numbers = true)]
     Run(Box<RunArgs>),
     /// List the built-in examples, or write their files out.
     Examples(ExamplesArgs),
@@ -45,23 +48,25 @@ pub(crate) enum ProfileCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct ProfileFitArgs {
-    #[command(flatten)]
-    pub(crate) bundles: BundleArgs,
     /// Streaming multiprocessors of the GPU, where its name is not a known one.
     #[arg(long, value_name = "N")]
     pub(crate) num_sms: Option<NonZeroU64>,
     /// Write the constants to this file instead of standard output.
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    // Last, as what follows would stand under its heading.
+    #[command(flatten)]
+    pub(crate) bundles: BundleArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ProfileCompareArgs {
-    #[command(flatten)]
-    pub(crate) bundles: BundleArgs,
     /// Constants to compare, as `profile fit` writes them [default: those shipped for the hardware].
     #[arg(long, value_name = "FILE")]
     pub(crate) gpu_constants: Option<PathBuf>,
+    // Last, as what follows would stand under its heading.
+    #[command(flatten)]
+    pub(crate) bundles: BundleArgs,
 }
 
 /// Which measured bundles: all of one GPU in a profile tree.
@@ -122,7 +127,7 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) dataset: Option<PathBuf>,
     /// Read only so many entries of the workload, a session counting as one; 0 for all.
-    #[arg(long, alias = "num-req", value_name = "N", default_value_t = 0)]
+    #[arg(long, alias = "num-req", value_name = "N", default_value_t = 0, value_parser = whole_number::<usize>)]
     pub(crate) num_reqs: usize,
 }
 
@@ -136,10 +141,10 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "DTYPE", value_parser = ["auto", "fp8"], default_value = "auto")]
     pub(crate) kv_cache_dtype: String,
     /// Tokens of a KV block.
-    #[arg(long, value_name = "TOKENS", default_value_t = 16)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 16, value_parser = whole_number::<u64>)]
     pub(crate) block_size: u64,
     /// Share of NPU memory for weights and KV cache.
-    #[arg(long, value_name = "FRACTION", default_value_t = 0.9)]
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.9, value_parser = number)]
     pub(crate) npu_memory_utilization: f64,
     /// Where operator times come from [default: profile where there is one, else analytic].
     #[arg(long, value_name = "SOURCE", value_parser = ["profile", "analytic"])]
@@ -153,13 +158,13 @@ pub(crate) struct ModelArgs {
 #[command(next_help_heading = "Scheduler")]
 pub(crate) struct SchedulerArgs {
     /// Most sequences running at once in an instance; 0 for no limit.
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = whole_number::<u64>)]
     pub(crate) max_num_seqs: u64,
     /// Most tokens of one step; 0 for no limit.
-    #[arg(long, value_name = "TOKENS", default_value_t = 2048)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 2048, value_parser = whole_number::<u64>)]
     pub(crate) max_num_batched_tokens: u64,
     /// Most tokens of one prompt in one step; 0 for no limit.
-    #[arg(long, value_name = "TOKENS", default_value_t = 0)]
+    #[arg(long, value_name = "TOKENS", default_value_t = 0, value_parser = whole_number::<u64>)]
     pub(crate) long_prefill_token_threshold: u64,
     /// Split long prompts over several steps (default).
     #[arg(long, overrides_with = "no_enable_chunked_prefill")]
@@ -216,7 +221,7 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "POLLING", value_parser = ["exact", "reference"], default_value = "exact")]
     pub(crate) polling: String,
     /// Seed of everything random.
-    #[arg(long, value_name = "N", default_value_t = 42)]
+    #[arg(long, value_name = "N", default_value_t = 42, value_parser = whole_number::<u64>)]
     pub(crate) seed: u64,
     /// How the network is simulated.
     #[arg(long, value_name = "BACKEND", value_parser = ["analytical", "ns3"], default_value = "analytical")]
@@ -230,7 +235,7 @@ pub(crate) struct OutputArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Simulated seconds between two lines on the console.
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = number)]
     pub(crate) log_interval: f64,
     /// What else to tell on standard error: nothing, every wave, every wave and finished request.
     #[arg(long, value_name = "LEVEL", value_enum, default_value = "WARNING")]
@@ -284,4 +289,12 @@ pub(crate) struct NotYetArgs {
 
 fn dtype_names() -> PossibleValuesParser {
     PossibleValuesParser::new(model::Dtype::ALL.iter().map(|dtype| dtype.name()))
+}
+
+fn whole_number<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
+}
+
+fn number(text: &str) -> Result<f64, &'static str> {
+    text.parse().map_err(|_| "expected a number such as 0.5")
 }

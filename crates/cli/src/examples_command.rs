@@ -30,7 +30,12 @@ fn list() -> Result<(), Failure> {
 /// Writes every file, or none where one is in the way; then tells how to run them.
 fn write(dir: &Path) -> Result<(), Failure> {
     let unwritable =
-        |path: &Path, error: io::Error| Fault::new(path.display().to_string(), format!("can't write: {error}"));
+        |path: &Path, error: io::Error| Fault::new(path.display().to_string(), format!("can't be written: {error}"));
+    if dir.exists() && !dir.is_dir() {
+        return Err(Fault::new(dir.display().to_string(), "is not a folder")
+            .hint("name a folder for the files")
+            .into());
+    }
     let files = examples::files();
     let mut faults = Faults::new();
     for file in &files {

@@ -32,7 +32,8 @@ fn fit_constants(args: &ProfileFitArgs) -> Result<(), Failure> {
         None => write!(io::stdout(), "{constants}")?,
         Some(path) => {
             let mut file = report::AtomicFile::create(path)?;
-            let unwritable = |error: io::Error| Fault::new(path.display().to_string(), format!("can't write: {error}"));
+            let unwritable =
+                |error: io::Error| Fault::new(path.display().to_string(), format!("can't be written: {error}"));
             file.write_all(constants.as_bytes()).map_err(unwritable)?;
             file.commit()?;
         }
@@ -46,7 +47,7 @@ fn compare_constants(args: &ProfileCompareArgs) -> Result<(), Failure> {
         Some(path) => {
             let name = path.display().to_string();
             let text =
-                std::fs::read_to_string(path).map_err(|error| Fault::new(&name, format!("can't read: {error}")))?;
+                std::fs::read_to_string(path).map_err(|error| Fault::new(&name, format!("can't be read: {error}")))?;
             GpuConstants::parse(&name, &text)?
         }
         None => GpuConstants::shipped(hardware).ok_or_else(|| {

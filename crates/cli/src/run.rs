@@ -11,7 +11,7 @@ use report::CsvWriter;
 use workload::{ReadOptions, Workload};
 
 use crate::Failure;
-use crate::args::{Format, RunArgs};
+use crate::args::{Format, InputArgs, OutputArgs, RunArgs};
 use crate::console::Console;
 use crate::refused::refused_flags;
 
@@ -19,7 +19,6 @@ use crate::refused::refused_flags;
 const UNFIT_REQUESTS_MAX: usize = 20;
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
-    refused_flags(args).into_result(())?;
     let Job { loaded, workload, csv } = Job::prepare(args)?;
     let layout = Layout::of(&loaded.deployment);
     let mut console = Console::new(&args.output, &layout, workload.num_requests, csv);
@@ -34,7 +33,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let summary = Summary::new(&layout, &statistics, &totals);
     let mut out = io::stdout().lock();
     match args.output.format {
-        Format::Json => writeln!(out, "{}", report::summary_json(&summary))?,
+        Format::Json => write!(out, "{}", report::summary_json(&summary))?,
         Format::Text if args.output.quiet => {}
         Format::Text => write!(out, "{}", report::summary_table(&summary))?,
     }
@@ -51,8 +50,9 @@ struct Job {
 impl Job {
     /// Reads all inputs, and tells all their faults at once.
     fn prepare(args: &RunArgs) -> Result<Self, Faults> {
-        let example = example(args)?;
-        let mut faults = Faults::new();
+        let mut faults = refused_flags(args);
+        let Some(example) = keep(example(args).map_err(Faults::from), &mut faults) else { return Err(faults) };
+        check_output(&args.output, &args.input, &mut faults);
         let loaded = keep(config::load(&inputs(args, example)), &mut faults);
         let wants_token_ids = loaded
             .as_ref()
@@ -72,6 +72,19 @@ impl Job {
 
 fn keep<T>(result: Result<T, Faults>, faults: &mut Faults) -> Option<T> {
     result.map_err(|more| faults.extend(more)).ok()
+}
+
+/// Results must not replace what they come from.
+fn check_output(output: &OutputArgs, input: &InputArgs, faults: &mut Faults) {
+    let Some(path) = &output.output else { return };
+    // What is no plain file, such as a terminal, can be read and written.
+    let Some(place) = path.canonicalize().ok().filter(|place| place.is_file()) else { return };
+    for (flag, input) in [("--cluster-config", &input.cluster_config), ("--dataset", &input.dataset)] {
+        if input.as_ref().is_some_and(|input| input.canonicalize().is_ok_and(|input| input == place)) {
+            let fault = Fault::new("--output", format!("{} is the file that {flag} names", path.display()));
+            faults.push(fault.hint("name another file: the results would replace it"));
+        }
+    }
 }
 
 /// The example that was asked for, or the first where no cluster was named.
@@ -124,8 +137,8 @@ fn flags(args: &RunArgs) -> Flags {
         reserve_full_isl: !scheduler.no_reserve_full_isl,
         block_copy: !routing.no_enable_block_copy,
         npu_memory_utilization: model.npu_memory_utilization,
-        request_routing: known(&routing.request_routing_policy),
-        expert_routing: known(&routing.expert_routing_policy),
+        request_routing: policy(&routing.request_routing_policy),
+        expert_routing: policy(&routing.expert_routing_policy),
         all2all_backend: known(&routing.all2all_backend),
         polling: known(&engine.polling),
         log_interval_s: output.log_interval,
@@ -136,6 +149,11 @@ fn flags(args: &RunArgs) -> Flags {
 /// The value of a name that the argument parser has let through.
 fn known<T: std::str::FromStr>(name: &str) -> T {
     name.parse().unwrap_or_else(|_| panic!("`{name}` is on the list of values but not a value"))
+}
+
+/// The policy of this name. `CUSTOM` is refused, so what stands in for it here never runs.
+fn policy<T: std::str::FromStr + Default>(name: &str) -> T {
+    if name == "CUSTOM" { T::default() } else { known(name) }
 }
 
 /// The workload, and what its faults call it.

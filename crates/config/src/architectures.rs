@@ -60,7 +60,7 @@ impl Architectures {
         if built_in.is_none() {
             let message = format!("`{}` is of the unknown family `{model_type}`", model.name);
             let known = suggest::listed(Architecture::BUILT_IN);
-            let hint = format!("known are {known}; others need an architecture file {model_type}.yaml");
+            let hint = format!("known are {known}; others need a file {model_type}.yaml in --architecture-dir");
             report.push(at(message).hint(hint));
         }
         built_in

@@ -1,5 +1,6 @@
 //! Files and folders, with faults instead of I/O errors.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use diagnostics::Fault;
@@ -14,7 +15,14 @@ pub(crate) fn read(path: &Path) -> Result<Document, Fault> {
     let name = path.display().to_string();
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) => return Err(Fault::new(name, format!("can't be read: {error}"))),
+        Err(error) => {
+            let message = match error.kind() {
+                ErrorKind::NotFound => "no such file".to_owned(),
+                _ if path.is_dir() => "is a folder, not a file".to_owned(),
+                _ => format!("can't be read: {error}"),
+            };
+            return Err(Fault::new(name, message));
+        }
     };
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Document { name, text }),

@@ -67,7 +67,8 @@ fn group(name: Option<&str>, indices: Vec<usize>, members: &[Member<'_>], faults
     let size = u32::try_from(indices.len()).ok()?;
     let local_ep = if first.model.is_moe() { ep / size } else { 1 };
     if first.model.is_moe() && (!ep.is_multiple_of(size) || local_ep > tp) {
-        let ranks = format!("dp_group {} of {size} instances", name.unwrap_or_default());
+        let instances = if size == 1 { "instance" } else { "instances" };
+        let ranks = format!("dp_group {} of {size} {instances}", name.unwrap_or_default());
         let message = if !ep.is_multiple_of(size) {
             format!("ep_size {ep} can't be spread evenly over the {ranks}")
         } else {

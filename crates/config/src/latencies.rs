@@ -55,7 +55,8 @@ impl Latencies {
     ) -> Self {
         let catalogue = profile_dir.and_then(|dir| report.take(Catalogue::scan(dir)));
         if source == LatencySource::Profile && profile_dir.is_none() {
-            report.push(Fault::new("--profile-dir", "profiles are asked for, but no folder of them is given"));
+            let fault = Fault::new("--profile-dir", "profiles are asked for, but no folder of them is given");
+            report.push(fault.hint("name the folder of profiles, or set SERVINGSIM_PROFILE_DIR"));
         }
         let constants = gpu_constants.and_then(|file| {
             let document = report.take(files::read(file))?;
@@ -175,8 +176,11 @@ impl Latencies {
         known.extend(self.constants.as_ref().map(|constants| constants.hardware.clone()));
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let message = format!("no profile and no GPU constants for the hardware `{}`", hardware.value);
-        let hint =
-            format!("constants are known for {}; others can be fitted and given as a file", suggest::listed(&known));
+        let hint = format!(
+            "constants are known for {}; for others give --gpu-constants, as `servingsim profile fit` writes them, or \
+             measured profiles with --profile-dir",
+            suggest::listed(&known)
+        );
         report.push(hardware.place.fault(message).hint(hint));
         None
     }

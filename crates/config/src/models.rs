@@ -64,7 +64,11 @@ impl Models {
         let in_folder = self.folder.as_deref().map(names_in).unwrap_or_default();
         let mut known: Vec<&str> = BUILT_IN.iter().map(|&(name, _)| name).collect();
         known.extend(in_folder.iter().map(String::as_str));
-        report.push(at(format!("unknown model `{name}`")).hint(suggest::hint(name, &known)));
+        let mut hint = suggest::hint(name, &known);
+        if suggest::nearest(name, &known).is_none() {
+            hint += &format!("; others need a file {name}.json in --model-dir");
+        }
+        report.push(at(format!("unknown model `{name}`")).hint(hint));
         None
     }
 }

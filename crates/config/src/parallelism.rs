@@ -71,7 +71,8 @@ fn tensor_parallel(instance: &Instance, faults: &mut Faults) -> Option<u64> {
 
 fn uneven(npus: &Placed<u64>, key: &str, degree: u64, faults: &mut Faults) -> Option<u64> {
     let message = format!("num_npus {} is not a multiple of {key} {degree}", npus.value);
-    faults.push(npus.place.fault(message));
+    let hint = format!("leave `num_npus` out, or write a multiple of {degree}");
+    faults.push(npus.place.fault(message).hint(hint));
     None
 }
 

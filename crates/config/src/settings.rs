@@ -90,7 +90,7 @@ impl Flags {
         let seconds = Bounds::From { least: 1e-9, most: 1e9 };
         if !seconds.contain(self.log_interval_s) {
             let message = format!("expected a number of seconds {seconds}, found {}", self.log_interval_s);
-            faults.push(Fault::new("--log-interval", message));
+            faults.push(Fault::new("--log-interval", message).hint("1 is usual"));
         }
     }
 
