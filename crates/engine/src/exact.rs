@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::mem;
 
-use network::DeviceQueue;
+use network::{DeviceQueue, Location};
 use units::{GroupId, InstanceId, Instant};
 
 use crate::cluster::Cluster;
@@ -112,7 +112,7 @@ impl ExactClock {
                 let member = rank / clock.ranks_per_member;
                 let instance = cluster.group(group).spec.members[member];
                 let node = cluster.deployment.instances[instance.index()].node;
-                let stored = self.host_memory.serve(node.0, now, clock.output_bytes);
+                let stored = self.host_memory.serve(Location::Host(node.0), now, clock.output_bytes);
                 let (remaining, latest) = &mut clock.stores[member];
                 *remaining -= 1;
                 *latest = stored.max(*latest);
@@ -167,7 +167,7 @@ impl ExactClock {
         for (pass, &instance) in passes.iter().zip(&cluster.group(group).spec.members) {
             let node = cluster.deployment.instances[instance.index()].node;
             for _ in 0..clock.ranks_per_member {
-                at.push(self.host_memory.serve(node.0, now, pass.input_bytes));
+                at.push(self.host_memory.serve(Location::Host(node.0), now, pass.input_bytes));
             }
         }
         clock.pass.run(&passes, &mut at);

@@ -10,7 +10,7 @@
 
 use std::rc::Rc;
 
-use network::{Graph, Machine, Op as Node};
+use network::{Graph, Location, Machine, Op as Node};
 use units::{Duration, GroupId, InstanceId, NpuId};
 
 use crate::cluster::Cluster;
@@ -265,7 +265,7 @@ impl PolledClock {
 fn graph(pass: &ForwardPass, rank: usize, node: u32) -> Graph {
     let mut graph =
         Graph::with_capacity(2 + pass.prologue.len() + pass.num_blocks * pass.block.len() + pass.head.len());
-    let mut previous = graph.then(Node::Memory { device: node, bytes: pass.input_bytes });
+    let mut previous = graph.then(Node::Memory { location: Location::Host(node), bytes: pass.input_bytes });
     let mut latest_compute = previous;
     let blocks = (0..pass.num_blocks).flat_map(|block| pass.block.iter().map(move |op| (block, op)));
     let prologue = pass.prologue.iter().map(|op| (0, op));
@@ -285,6 +285,6 @@ fn graph(pass: &ForwardPass, rank: usize, node: u32) -> Graph {
             previous = latest_compute;
         }
     }
-    graph.push(Node::Memory { device: node, bytes: pass.output_bytes }, &[previous]);
+    graph.push(Node::Memory { location: Location::Host(node), bytes: pass.output_bytes }, &[previous]);
     graph
 }

@@ -1,6 +1,6 @@
 //! What one NPU is asked to do: operations, and which of them wait for which.
 
-use crate::Collective;
+use crate::{Collective, Location};
 use units::Duration;
 
 /// One operation of a [`Graph`].
@@ -10,12 +10,43 @@ pub enum Op {
     Compute(Duration),
     /// The NPU takes part in a collective, one at a time.
     Collective(Collective),
-    /// A load from, or a store to, a shared memory device. Any number may be under way.
+    /// A load or a store. Any number may be under way.
     Memory {
-        /// The device's number, from 0.
-        device: u32,
+        /// Where from, or where to.
+        location: Location,
         /// Bytes moved.
         bytes: u64,
+    },
+    /// A computation in host memory. Any number may be under way.
+    Pim {
+        /// The host memory's number, from 0.
+        device: u32,
+        /// The channel of it that computes.
+        channel: u32,
+        /// How long that takes, before the bytes are moved.
+        time: Duration,
+        /// Bytes moved.
+        bytes: u64,
+    },
+    /// A message to another NPU of the same topology, done when it arrives, awaited or not. One at a time, and not
+    /// beside a collective.
+    Send {
+        /// The receiver's rank in the topology.
+        to: u32,
+        /// Its size, at least 1.
+        bytes: u64,
+        /// What sets it apart from others of its size.
+        tag: u32,
+    },
+    /// Waits for a message of this sender, size and tag: if there are several, for the first that no earlier `Recv` took.
+    /// Any number may be under way.
+    Recv {
+        /// The sender's rank in the topology.
+        from: u32,
+        /// Its size.
+        bytes: u64,
+        /// What it was sent with.
+        tag: u32,
     },
 }
 

@@ -1,60 +1,54 @@
 //! NPUs that run graphs, event by event.
 //!
-//! This is ASTRA-Sim's loop as far as it shows in results. An NPU runs one compute node and one collective at a time
-//! and any number of memory accesses; whenever a node is done it tries its ready nodes in order of number, and one that
-//! is blocked does not hold back the next. Each member of a collective is a state machine of its own that waits for its
-//! own messages only. Accesses to a memory device queue up, first in, first out, over all NPUs.
+//! This is ASTRA-Sim's loop as far as it shows in results. An NPU runs one compute node at a time, one collective or
+//! message to send, and any number of memory accesses and of messages to receive; whenever a node is done it tries its
+//! ready nodes in order of number, and one that is blocked does not hold back the next. Each member of a collective is a
+//! state machine of its own that waits for its own messages only. Accesses to a memory device queue up, first in, first
+//! out, over all NPUs.
 //!
 //! The caller steps from one nanosecond in which something happens to the next and may look around and hand out graphs
-//! in between, which is what a scheduler does that is polled at every event.
+//! in between, which is what a scheduler does that is polled at every event. Or it stops the clock before the next event
+//! to do so at an instant of its own.
 //!
 //! A graph can be nonsense: a collective without members, one whose members disagree, NPUs that meet in a different
-//! order. Then the NPU waits for ever, here as there: it is not idle though nothing is pending.
+//! order, a message that nobody sends. Then the NPU waits for ever, here as there: it is not idle though nothing is
+//! pending.
 
 mod clock;
+mod devices;
+mod mailbox;
+mod messages;
 mod npu;
 mod rings;
 
-use crate::{Collective, Graph, MemoryDevices, Op, Plan, System, Topology};
+use crate::{Collective, Graph, Memory, Op, Plan, System, Topology};
 use clock::{Clock, Event, Local};
+use devices::{Access, Device};
 use npu::Npu;
 use rustc_hash::FxHashMap;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use units::{Duration, Instant, NpuId};
 
-/// An event-level simulation of NPUs, their topologies and the memory devices they share.
+/// An event-level simulation of NPUs, their topologies and the memory they use.
 pub struct Machine {
     clock: Clock,
     npus: Vec<Npu>,
     topologies: Vec<Topology>,
     system: System,
-    memory: MemoryDevices,
+    memory: Memory,
+    /// By queue number. Those beyond the end were never used.
     devices: Vec<Device>,
     plans: Vec<Plan>,
     /// Where in `plans` a collective of a topology is, if it completes at all.
     plan_indices: FxHashMap<(u32, Collective), Option<usize>>,
-}
-
-/// A memory device and the accesses that wait for it.
-#[derive(Default)]
-struct Device {
-    serving: bool,
-    queue: VecDeque<Access>,
-}
-
-#[derive(Clone, Copy)]
-struct Access {
-    npu: NpuId,
-    node: u32,
-    device: u32,
-    time: Duration,
+    /// Whose graphs came to their end since the last step began.
+    finished: Vec<NpuId>,
 }
 
 impl Machine {
-    /// Idle NPUs at [`Instant::ZERO`]. Their ids run through one topology after the other; a collective concerns the
-    /// NPUs of one topology only.
-    pub fn new(topologies: Vec<Topology>, system: System, memory: MemoryDevices) -> Self {
+    /// Idle NPUs at [`Instant::ZERO`]. Their ids run through one topology after the other; collectives and messages stay
+    /// inside one topology. Memory is common to all.
+    pub fn new(topologies: Vec<Topology>, system: System, memory: impl Into<Memory>) -> Self {
         let mut npus = Vec::new();
         for (topology, index) in topologies.iter().zip(0..) {
             let first = npus.len();
@@ -65,16 +59,22 @@ impl Machine {
             npus,
             topologies,
             system,
-            memory,
-            devices: (0..memory.num_devices()).map(|_| Device::default()).collect(),
+            memory: memory.into(),
+            devices: Vec::new(),
             plans: Vec::new(),
             plan_indices: FxHashMap::default(),
+            finished: Vec::new(),
         }
     }
 
-    /// The current instant: that of the last step, or later if the machine was left idle since.
+    /// The current instant: that of the last step, or a later one the clock was moved to since.
     pub fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    /// When the next step will be, if all stays as it is. `None` when nothing is pending.
+    pub fn next_event_time(&self) -> Option<Instant> {
+        self.clock.next_at()
     }
 
     /// Whether this NPU has nothing left to do.
@@ -87,10 +87,18 @@ impl Machine {
         self.npus[npu.index()].graphs_begun
     }
 
+    /// The NPUs that came to the end of a graph, in that order, an entry per graph: during the last [`step`](Self::step),
+    /// and in [`begin`](Self::begin) after it where a graph took no time at all. Those of them that had no other graph to
+    /// go on with are idle. [`advance_to`](Self::advance_to) empties the list.
+    pub fn finished(&self) -> &[NpuId] {
+        &self.finished
+    }
+
     /// Lets an NPU run `graph`: from now on, or from the nanosecond in which it has done all it was given before.
     ///
     /// # Panics
-    /// Here or while it runs, when the graph names a memory device that is not there.
+    /// Here or while it runs, when the graph names memory that is not there, or sends a message without bytes, to the
+    /// NPU itself or to a rank that is not there.
     pub fn begin(&mut self, npu: NpuId, graph: Rc<Graph>) {
         let state = &mut self.npus[npu.index()];
         state.queued.push_back(graph);
@@ -102,6 +110,7 @@ impl Machine {
     /// Runs all events of the next nanosecond that has any, those included that are added meanwhile. `false`, and no
     /// time passes, when nothing is pending.
     pub fn step(&mut self) -> bool {
+        self.finished.clear();
         if !self.clock.begin_cycle() {
             return false;
         }
@@ -111,12 +120,22 @@ impl Machine {
         true
     }
 
+    /// Moves the clock on to `instant`, where nothing need happen. The events of that nanosecond are still to come.
+    ///
+    /// # Panics
+    /// When `instant` has passed, or events are pending before it.
+    pub fn advance_to(&mut self, instant: Instant) {
+        self.finished.clear();
+        self.clock.advance_to(instant);
+    }
+
     /// Lets time pass with nothing to do.
     ///
     /// # Panics
     /// When events are pending.
     pub fn idle_for(&mut self, duration: Duration) {
-        self.clock.idle_for(duration);
+        assert!(self.next_event_time().is_none(), "events are pending");
+        self.advance_to(self.now() + duration);
     }
 
     fn handle(&mut self, event: Event) {
@@ -125,18 +144,22 @@ impl Machine {
                 self.npus[npu.index()].computing = false;
                 self.complete(npu, node);
             }
-            Event::Local(npu, Local::Accessed { node, device }) => {
-                self.serve_next(device);
+            Event::Local(npu, Local::Accessed { node, queue }) => {
+                if let Some(queue) = queue {
+                    self.serve_next(queue);
+                }
                 self.complete(npu, node);
             }
             Event::Local(npu, Local::Delayed) => self.reduce_or_proceed(npu),
             Event::Local(npu, Local::Reduced) => self.proceed(npu),
             Event::Arrived(npu, message) => {
-                if self.npus[npu.index()].mailbox.deliver(message) {
+                if self.npus[npu.index()].collective_mail.deliver(message).is_some() {
                     self.next_stage(npu);
                 }
             }
             Event::Received(npu) => self.next_stage(npu),
+            Event::Sent(npu, node) => self.end_send(npu, node),
+            Event::Taken(npu, node) => self.complete(npu, node),
         }
     }
 
@@ -155,13 +178,23 @@ impl Machine {
                     state.computing = true;
                     self.clock.schedule_local(npu, time, Local::Computed { node });
                 }
-                Op::Collective(_) if state.communicating => state.block(node),
+                Op::Collective(_) | Op::Send { .. } if state.communicating => state.block(node),
                 Op::Collective(collective) => {
                     state.communicating = true;
                     self.begin_collective(npu, node, collective);
                 }
-                Op::Memory { device, bytes } => {
-                    self.access(Access { npu, node, device, time: self.memory.access_time(bytes) });
+                Op::Send { to, bytes, .. } => {
+                    state.communicating = true;
+                    self.send(npu, node, to, bytes);
+                }
+                Op::Recv { from, bytes, tag } => self.receive(npu, node, from, bytes, tag),
+                Op::Memory { location, bytes } => {
+                    let (queue, time) = (self.memory.queue(location), self.memory.access_time(location, bytes));
+                    self.access(Access { npu, node, queue, time });
+                }
+                Op::Pim { device, channel, time, bytes } => {
+                    let queue = Some(self.memory.pim_queue(device, channel));
+                    self.access(Access { npu, node, queue, time: self.memory.pim_time(time, bytes) });
                 }
             }
         }
@@ -175,6 +208,7 @@ impl Machine {
         let state = &mut self.npus[npu.index()];
         state.remaining -= 1;
         if state.remaining == 0 {
+            self.finished.push(npu);
             self.begin_queued(npu);
         }
     }
@@ -192,28 +226,7 @@ impl Machine {
             if self.npus[npu.index()].remaining > 0 {
                 return;
             }
-        }
-    }
-
-    fn access(&mut self, access: Access) {
-        let device = &mut self.devices[access.device as usize];
-        if device.serving {
-            device.queue.push_back(access);
-        } else {
-            device.serving = true;
-            self.serve(access);
-        }
-    }
-
-    fn serve(&mut self, Access { npu, node, device, time }: Access) {
-        self.clock.schedule_local(npu, time, Local::Accessed { node, device });
-    }
-
-    fn serve_next(&mut self, device: u32) {
-        let device = &mut self.devices[device as usize];
-        match device.queue.pop_front() {
-            Some(access) => self.serve(access),
-            None => device.serving = false,
+            self.finished.push(npu);
         }
     }
 }

@@ -1,65 +1,131 @@
-//! Memory that several NPUs share: a host's, or a pool's.
+//! Memory that NPUs load from and store to: a host's, a pool's, their own.
 //!
-//! An access takes `latency + bytes / bandwidth`, each cut to whole nanoseconds. A device serves one access at a time,
-//! first come, first served, and each access pays the latency anew.
+//! An access takes `latency + bytes / bandwidth`, each cut to whole nanoseconds. A device of a host or a pool serves one
+//! access at a time, first come, first served, whichever NPU it is for, and each access pays the latency anew. An NPU's
+//! own memory serves any number at once.
+//!
+//! The channels of processing in memory (PIM) sit in host memory, beside its loads and stores: a channel computes for
+//! one NPU at a time, for a run time and an access. Its queue has the number `num_devices · device + channel`, ASTRA-Sim's
+//! rule to the letter: where there are more channels than devices, some of different devices share a queue.
 
-use units::{Duration, Instant};
+mod queue;
 
-/// Devices of one kind, all alike.
+pub use queue::DeviceQueue;
+
+use units::Duration;
+
+/// How fast one device is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemoryDevices {
+pub struct MemorySpeed {
     latency: Duration,
     bytes_per_ns: u64,
-    num_devices: u32,
 }
 
-impl MemoryDevices {
-    /// `num_devices` devices, each of this latency and bandwidth (GB of 10^9 bytes). Both are cut to whole numbers here,
-    /// as the reference does when it reads them.
+impl MemorySpeed {
+    /// A latency and a bandwidth in GB/s (10^9 bytes). Both are cut to whole numbers here, as the reference does when it
+    /// reads them.
     ///
     /// # Panics
     /// When the latency is negative or the bandwidth is below 1 GB/s.
-    pub fn new(latency_ns: f64, bandwidth_gb_per_s: f64, num_devices: u32) -> Self {
+    pub fn new(latency_ns: f64, bandwidth_gb_per_s: f64) -> Self {
         assert!(latency_ns >= 0.0, "a latency of {latency_ns} ns");
         assert!(bandwidth_gb_per_s >= 1.0, "a bandwidth of {bandwidth_gb_per_s} GB/s");
         // A GB/s is a byte per nanosecond.
-        Self { latency: Duration::from_ns(latency_ns as u64), bytes_per_ns: bandwidth_gb_per_s as u64, num_devices }
+        Self { latency: Duration::from_ns(latency_ns as u64), bytes_per_ns: bandwidth_gb_per_s as u64 }
     }
 
-    /// How many there are. Devices are numbered from 0.
-    pub(crate) fn num_devices(&self) -> u32 {
-        self.num_devices
-    }
-
-    /// How long one access of `bytes` keeps a device, loads and stores alike.
-    pub fn access_time(&self, bytes: u64) -> Duration {
+    /// How long one access of `bytes` takes, loads and stores alike.
+    pub(crate) fn access_time(&self, bytes: u64) -> Duration {
         self.latency + Duration::from_ns((bytes as f64 / self.bytes_per_ns as f64) as u64)
     }
 }
 
-/// The queues in front of the devices, for a clock that visits accesses in the order of their time.
-#[derive(Clone, Debug)]
-pub struct DeviceQueue {
-    devices: MemoryDevices,
-    free_at: Vec<Instant>,
+/// Devices of one kind, all alike, numbered from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryDevices {
+    speed: MemorySpeed,
+    num_devices: u32,
 }
 
-impl DeviceQueue {
-    /// Idle devices.
-    pub fn new(devices: MemoryDevices) -> Self {
-        Self { devices, free_at: vec![Instant::ZERO; devices.num_devices as usize] }
-    }
-
-    /// Queues an access of `bytes` that reaches `device` at `now`, and says when it will be done.
-    ///
-    /// Accesses to one device are served in the order of the calls, so calls must come in the order of their `now`.
+impl MemoryDevices {
+    /// `num_devices` devices, each of this latency and bandwidth (GB of 10^9 bytes).
     ///
     /// # Panics
-    /// When there is no such device.
-    pub fn serve(&mut self, device: u32, now: Instant, bytes: u64) -> Instant {
-        let free_at = &mut self.free_at[device as usize];
-        *free_at = now.max(*free_at) + self.devices.access_time(bytes);
-        *free_at
+    /// As [`MemorySpeed::new`] does.
+    pub fn new(latency_ns: f64, bandwidth_gb_per_s: f64, num_devices: u32) -> Self {
+        Self { speed: MemorySpeed::new(latency_ns, bandwidth_gb_per_s), num_devices }
+    }
+
+    /// `device`, which must be there.
+    fn number(&self, device: u32) -> u32 {
+        assert!(device < self.num_devices, "no memory device {device} of {}", self.num_devices);
+        device
+    }
+}
+
+/// Which memory an access goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Location {
+    /// The host memory with this number: there is one device a node.
+    Host(u32),
+    /// The device of the memory pool with this number.
+    Pool(u32),
+    /// The accessing NPU's own memory.
+    Npu,
+}
+
+/// All memory there is. Made from host memory [alone](From), or field by field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Host memory, one device a node.
+    pub host: MemoryDevices,
+    /// A pool (CXL) that every node reaches.
+    pub pool: Option<MemoryDevices>,
+    /// What each NPU has of its own. Plain computation does not go through it: its time is part of a computation's.
+    pub npu: Option<MemorySpeed>,
+}
+
+impl From<MemoryDevices> for Memory {
+    /// Host memory alone.
+    fn from(host: MemoryDevices) -> Self {
+        Self { host, pool: None, npu: None }
+    }
+}
+
+impl Memory {
+    /// How long one access of `bytes` takes once it is its turn.
+    pub(crate) fn access_time(&self, location: Location, bytes: u64) -> Duration {
+        let speed = match location {
+            Location::Host(_) => self.host.speed,
+            Location::Pool(_) => self.pool().speed,
+            Location::Npu => self.npu.expect("no memory of the NPUs' own"),
+        };
+        speed.access_time(bytes)
+    }
+
+    /// How long a PIM channel is busy with computing for `time` on `bytes`.
+    pub(crate) fn pim_time(&self, time: Duration, bytes: u64) -> Duration {
+        time + self.host.speed.access_time(bytes)
+    }
+
+    /// The number of the queue an access stands in, or none where it need not. Queues count from 0: those of the host's
+    /// devices, of the pool's, of PIM channels.
+    pub(crate) fn queue(&self, location: Location) -> Option<u32> {
+        match location {
+            Location::Host(device) => Some(self.host.number(device)),
+            Location::Pool(device) => Some(self.host.num_devices + self.pool().number(device)),
+            Location::Npu => None,
+        }
+    }
+
+    /// The number of the queue of a PIM channel.
+    pub(crate) fn pim_queue(&self, device: u32, channel: u32) -> u32 {
+        let num_devices = self.host.num_devices + self.pool.map_or(0, |pool| pool.num_devices);
+        num_devices + self.host.num_devices * self.host.number(device) + channel
+    }
+
+    fn pool(&self) -> MemoryDevices {
+        self.pool.expect("no memory pool")
     }
 }
 
@@ -70,7 +136,7 @@ mod tests {
     #[test]
     fn latency_bandwidth_and_time_are_all_cut() {
         let check = |latency_ns, bandwidth, bytes, ns| {
-            assert_eq!(MemoryDevices::new(latency_ns, bandwidth, 1).access_time(bytes).ns(), ns);
+            assert_eq!(MemorySpeed::new(latency_ns, bandwidth).access_time(bytes).ns(), ns);
         };
         check(0.0, 1.0, 0, 0);
         check(70.0, 100.0, 0, 70);
@@ -80,14 +146,18 @@ mod tests {
     }
 
     #[test]
-    fn a_device_serves_one_access_at_a_time() {
-        let mut queue = DeviceQueue::new(MemoryDevices::new(100.0, 10.0, 2));
-        let mut check =
-            |device, now, bytes, done| assert_eq!(queue.serve(device, Instant::from_ns(now), bytes).ns(), done);
-        check(0, 0, 1000, 200);
-        check(0, 50, 0, 300); // waits for the first, pays the latency again
-        check(1, 60, 0, 160); // another device
-        check(0, 300, 10, 401); // free in this very nanosecond
-        check(0, 1000, 10, 1101);
+    fn queues_of_different_devices_never_coincide() {
+        let memory =
+            Memory { pool: Some(MemoryDevices::new(0.0, 1.0, 2)), ..Memory::from(MemoryDevices::new(0.0, 1.0, 3)) };
+        let check = |queue, expected| assert_eq!(queue, expected);
+        check(memory.queue(Location::Host(2)), Some(2));
+        check(memory.queue(Location::Pool(0)), Some(3));
+        check(memory.queue(Location::Pool(1)), Some(4));
+        check(memory.queue(Location::Npu), None);
+        check(Some(memory.pim_queue(0, 0)), Some(5));
+        check(Some(memory.pim_queue(0, 2)), Some(7));
+        check(Some(memory.pim_queue(1, 0)), Some(8));
+        // Where there are more channels than devices.
+        check(Some(memory.pim_queue(0, 3)), Some(8));
     }
 }

@@ -65,6 +65,18 @@ impl Topology {
         rank / self.stride(dim) % self.dims[dim].npus as usize
     }
 
+    /// How long a message of `bytes` takes from one rank to another, when it is sent by itself: that of one link in the
+    /// innermost dimension in which the two differ. As in ASTRA-Sim, dimensions outside of that one cost nothing.
+    ///
+    /// # Panics
+    /// When the ranks are the same, or one is not in this topology.
+    pub fn message_delay(&self, from: usize, to: usize, bytes: u64) -> Duration {
+        assert!(from.max(to) < self.num_npus(), "no way from rank {from} to rank {to} of {}", self.num_npus());
+        let differs = |&dim: &usize| self.coordinate(from, dim) != self.coordinate(to, dim);
+        let dim = (0..self.dims.len()).find(differs).expect("a message goes to another rank");
+        self.dims[dim].message_delay(bytes)
+    }
+
     /// The rank of the NPU at these coordinates, innermost first.
     ///
     /// # Panics
@@ -124,6 +136,20 @@ mod tests {
         check(&[2, 3, 4], &[1, 2, 3], 23);
         check(&[2, 3, 4], &[0, 0, 1], 6);
         check(&[1, 5], &[0, 4], 4);
+    }
+
+    #[test]
+    fn a_message_pays_for_the_innermost_dimension_it_crosses() {
+        let dim = |latency_ns| Dimension { npus: 2, bandwidth_gib_per_s: 1e6, latency_ns };
+        let topology = Topology::new(vec![dim(1.0), dim(20.0), dim(300.0)]);
+        let check = |from, to, ns| assert_eq!(topology.message_delay(from, to, 8).ns(), ns, "{from} to {to}");
+        check(0, 1, 1);
+        check(0, 2, 20);
+        check(0, 4, 300);
+        check(0, 7, 1);
+        check(6, 0, 20);
+        check(5, 1, 300);
+        check(6, 5, 1);
     }
 
     #[test]

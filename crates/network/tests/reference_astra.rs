@@ -1,14 +1,15 @@
 //! Every recorded run of ASTRA-Sim's congestion-unaware backend that uses only what is simulated, to the nanosecond.
 //!
-//! Each run goes through a [`Machine`]; where its graphs are chains that meet in the same collectives, it also goes
-//! through [`Plan`]s and a [`DeviceQueue`], as the exact clock does it.
+//! Each run goes through a [`Machine`]; where its graphs are chains, it is also worked out without events, from
+//! [`Plan`](network::Plan)s, message delays and a [`DeviceQueue`](network::DeviceQueue), as an exact clock does it.
 
 mod astra;
 mod common;
 
-use astra::{Node, Row, build, memory_kinds, parse_graphs, read_table};
+use astra::graphs::{build, parse_graphs};
+use astra::{Row, chains, read_table};
 use common::finish_times;
-use network::{Collective, DeviceQueue, Dimension, Machine, MemoryDevices, Op, Plan, System, Topology};
+use network::{Dimension, Machine, Memory, MemoryDevices, MemorySpeed, System, Topology};
 use serde_json::Value;
 use std::collections::HashMap;
 use units::{Duration, Instant, NpuId};
@@ -19,7 +20,7 @@ const ENDPOINT_DELAY_NS: u64 = 10;
 struct Setting {
     topology: Topology,
     system: System,
-    memory: MemoryDevices,
+    memory: Memory,
 }
 
 impl Setting {
@@ -34,7 +35,7 @@ impl Setting {
         Setting {
             topology: Topology::new(dims.collect()),
             system: System { endpoint_delay_ns: ENDPOINT_DELAY_NS, local_memory_gb_per_s },
-            memory: MemoryDevices::new(0.0, 1.0, 1),
+            memory: MemoryDevices::new(0.0, 1.0, 1).into(),
         }
     }
 
@@ -47,27 +48,27 @@ impl Setting {
 struct Tally {
     file: &'static str,
     by_machine: usize,
-    by_plans: usize,
+    by_chains: usize,
 }
 
 impl Tally {
     /// Lets `check` see each row of `file`, if it is there, and asserts that at least `by_machine` rows were compared,
-    /// and `by_plans` of them in the second way too.
-    fn over(file: &'static str, by_machine: usize, by_plans: usize, mut check: impl FnMut(&mut Tally, &Row)) {
+    /// and `by_chains` of them in the second way too.
+    fn over(file: &'static str, by_machine: usize, by_chains: usize, mut check: impl FnMut(&mut Tally, &Row)) {
         let Some(dir) = testkit::reference_dir() else { return };
         let rows = read_table(&dir.join("astra").join(file));
-        let mut tally = Tally { file, by_machine: 0, by_plans: 0 };
+        let mut tally = Tally { file, by_machine: 0, by_chains: 0 };
         for row in &rows {
             check(&mut tally, row);
         }
         println!(
-            "{file}: {} rows; {} equal by Machine, {} of them by Plan too",
+            "{file}: {} rows; {} equal by Machine, {} of them in closed form too",
             rows.len(),
             tally.by_machine,
-            tally.by_plans
+            tally.by_chains
         );
         assert!(tally.by_machine >= by_machine, "only {} rows of {file} compared by Machine", tally.by_machine);
-        assert!(tally.by_plans >= by_plans, "only {} rows of {file} compared by Plan", tally.by_plans);
+        assert!(tally.by_chains >= by_chains, "only {} rows of {file} compared in closed form", tally.by_chains);
     }
 
     /// Runs `graph` and compares with the row, when it says how the run ended and all of it can be simulated.
@@ -90,59 +91,16 @@ impl Tally {
         let built: Vec<_> = graphs.iter().map(|nodes| build(nodes)).collect();
         check("Machine", &finish_times(&mut setting.machine(), &built));
         self.by_machine += 1;
-        if let Some(got) = by_plans(setting, &graphs) {
-            check("Plan", &got);
-            self.by_plans += 1;
-        }
-    }
-}
-
-/// When each NPU is done, without events. `None` where that does not apply: graphs that are not chains, whose
-/// collectives differ, or that share memory devices.
-fn by_plans(setting: &Setting, graphs: &[Vec<Node>]) -> Option<Vec<Option<Instant>>> {
-    let is_chain =
-        |graph: &Vec<Node>| graph.iter().zip(0u32..).all(|(node, id)| id.checked_sub(1).as_slice() == node.parents);
-    if !graphs.iter().all(is_chain) {
-        return None;
-    }
-    let mut memory = DeviceQueue::new(setting.memory);
-    let mut at = vec![Instant::ZERO; graphs.len()];
-    let mut rests: Vec<_> = graphs.iter().map(|graph| graph.iter()).collect();
-    loop {
-        let mut meeting = Vec::new();
-        for (at, rest) in at.iter_mut().zip(&mut rests) {
-            let collective = loop {
-                match rest.next().map(|node| node.op) {
-                    Some(Op::Compute(time)) => *at += time,
-                    Some(Op::Memory { device, bytes }) if graphs.len() == 1 => *at = memory.serve(device, *at, bytes),
-                    Some(Op::Memory { .. }) => return None,
-                    Some(Op::Collective(collective)) => break Some(collective),
-                    None => break None,
-                }
-            };
-            meeting.push(collective);
-        }
-        let first: Option<Collective> = meeting[0];
-        if meeting.iter().any(|other| *other != first) {
-            return None;
-        }
-        let Some(collective) = first else { return Some(at.into_iter().map(Some).collect()) };
-        let Some(plan) = Plan::new(&setting.topology, &setting.system, collective) else {
-            return Some(vec![None; graphs.len()]);
-        };
-        if at.iter().all(|other| *other == at[0]) {
-            let together = at[0] + plan.together();
-            plan.advance(&mut at);
-            assert_eq!(at, vec![together; graphs.len()], "advance and together disagree on {collective:?}");
-        } else {
-            plan.advance(&mut at);
+        if let Some(got) = chains::finish_times(&setting.topology, &setting.system, setting.memory, &graphs) {
+            check("closed form", &got);
+            self.by_chains += 1;
         }
     }
 }
 
 #[test]
 fn collectives_in_one_dimension() {
-    Tally::over("collectives.csv", 200, 200, |tally, row| {
+    Tally::over("collectives.csv", 235, 235, |tally, row| {
         if (row.text("backend"), row.text("topology"), row.text("impl")) == ("unaware", "FullyConnected", "ring") {
             let setting = Setting::new(row, &[row.number("npus")], row.number("local_mem_bw"));
             tally.check(row, &setting, &format!("{}{}", row.text("kind"), row.text("size")));
@@ -152,7 +110,7 @@ fn collectives_in_one_dimension() {
 
 #[test]
 fn collectives_in_several_dimensions() {
-    Tally::over("multidim.csv", 1000, 1000, |tally, row| {
+    Tally::over("multidim.csv", 1079, 1079, |tally, row| {
         let all = |column, value| row.text(column).split('x').all(|each| each == value);
         if all("topology", "FullyConnected") && all("impl", "ring") {
             let setting = Setting::new(row, &row.list::<u32>("dims", 'x'), row.number("local_mem_bw"));
@@ -192,7 +150,7 @@ fn overridden(text: &str) -> Option<System> {
 
 #[test]
 fn system_options() {
-    Tally::over("system.csv", 400, 400, |tally, row| {
+    Tally::over("system.csv", 441, 441, |tally, row| {
         if let Some(system) = overridden(row.text("override")) {
             let setting = Setting::new(row, &row.list::<u32>("dims", 'x'), system.local_memory_gb_per_s);
             tally.check(row, &Setting { system, ..setting }, row.text("graph"));
@@ -200,69 +158,84 @@ fn system_options() {
     });
 }
 
-/// The only kind of memory a graph uses, as `kinds` has it: none does for any. `None` when it uses another, or several.
-fn only_memory(graph: &str, kinds: &[(char, MemoryDevices)]) -> Option<MemoryDevices> {
-    match memory_kinds(graph)[..] {
-        [] => Some(kinds[0].1),
-        [kind] => kinds.iter().find(|(other, _)| *other == kind).map(|(_, memory)| *memory),
-        _ => None,
+/// Both files give their NPUs a host of 256 GB/s and a pool of 60 GB/s.
+fn serving_memory(num_hosts: u32) -> Memory {
+    Memory {
+        host: MemoryDevices::new(120.0, 256.0, num_hosts),
+        pool: Some(MemoryDevices::new(250.0, 60.0, 2)),
+        npu: Some(MemorySpeed::new(30.0, 936.0)),
     }
 }
 
 #[test]
 fn compositions() {
-    let kinds = [('R', MemoryDevices::new(120.0, 256.0, 1)), ('C', MemoryDevices::new(250.0, 60.0, 2))];
-    Tally::over("composition.csv", 250, 230, |tally, row| {
-        if (row.text("backend"), row.text("topology")) == ("unaware", "FullyConnected")
-            && let Some(memory) = only_memory(row.text("graph"), &kinds)
-        {
+    Tally::over("composition.csv", 298, 269, |tally, row| {
+        if (row.text("backend"), row.text("topology")) == ("unaware", "FullyConnected") {
             let setting = Setting::new(row, &row.list::<u32>("dims", 'x'), 936.0);
-            tally.check(row, &Setting { memory, ..setting }, row.text("graph"));
+            tally.check(row, &Setting { memory: serving_memory(1), ..setting }, row.text("graph"));
         }
     });
 }
 
 #[test]
 fn graphs_of_the_serving_front_end() {
-    let kinds = [('R', MemoryDevices::new(120.0, 256.0, 2)), ('C', MemoryDevices::new(250.0, 60.0, 2))];
-    Tally::over("frontend.csv", 7, 1, |tally, row| {
-        if let Some(memory) = only_memory(row.text("graph"), &kinds) {
-            let setting = Setting::new(row, &row.list::<u32>("dims", 'x'), 936.0);
-            tally.check(row, &Setting { memory, ..setting }, row.text("graph"));
+    Tally::over("frontend.csv", 15, 1, |tally, row| {
+        let setting = Setting::new(row, &row.list::<u32>("dims", 'x'), 936.0);
+        tally.check(row, &Setting { memory: serving_memory(2), ..setting }, row.text("graph"));
+    });
+}
+
+/// The memory of a `memory.csv` row, host memory without devices where it has none.
+fn memory(text: &str) -> Memory {
+    let kinds: HashMap<String, HashMap<String, Value>> = serde_json::from_str(text).expect("an object");
+    let mut memory = Memory::from(MemoryDevices::new(0.0, 1.0, 0));
+    for (kind, options) in &kinds {
+        let number = |option: &str| options[option].as_f64().expect("a number");
+        let (latency, bandwidth, num_devices) = (number("mem-latency"), number("mem-bw"), number("num-devices") as u32);
+        let devices = MemoryDevices::new(latency, bandwidth, num_devices);
+        match kind.as_str() {
+            "remote_mem" => memory.host = devices,
+            "cxl_mem" => memory.pool = Some(devices),
+            "local_mem" => memory.npu = Some(MemorySpeed::new(latency, bandwidth)),
+            _ => panic!("an unknown kind of memory: {kind}"),
         }
+    }
+    memory
+}
+
+#[test]
+fn memory_of_every_kind() {
+    Tally::over("memory.csv", 769, 415, |tally, row| {
+        if row.text("status") == "exit" {
+            return;
+        }
+        let mut memory = memory(row.text("memory"));
+        let mut graph = row.text("graph").to_owned();
+        // Computing in a pool is like computing in host memory, which is the only kind that is simulated.
+        if let Some(pool) = memory.pool.filter(|_| graph.contains('P')) {
+            memory = Memory::from(pool);
+            graph = graph.replace("@C", "@R");
+        }
+        let dim = Dimension { npus: row.number("npus"), bandwidth_gib_per_s: 16.0, latency_ns: 20_000.0 };
+        let system = System { endpoint_delay_ns: ENDPOINT_DELAY_NS, local_memory_gb_per_s: 768.0 };
+        tally.check(row, &Setting { topology: Topology::new(vec![dim]), system, memory }, &graph);
     });
 }
 
 #[test]
-fn shared_memory() {
-    Tally::over("memory.csv", 550, 280, |tally, row| {
-        let memory: HashMap<String, Value> = serde_json::from_str(row.text("memory")).expect("an object");
-        let only = memory.values().next().expect("a memory");
-        let shared = ["PER_NODE_MEMORY_EXPANSION", "MEMORY_POOL"].map(Value::from).contains(&only["memory-type"]);
-        if memory.len() == 1 && shared {
-            let number = |option: &str| only[option].as_f64().expect("a number");
-            let devices = MemoryDevices::new(number("mem-latency"), number("mem-bw"), number("num-devices") as u32);
-            let dim = Dimension { npus: row.number("npus"), bandwidth_gib_per_s: 16.0, latency_ns: 20_000.0 };
-            let system = System { endpoint_delay_ns: ENDPOINT_DELAY_NS, local_memory_gb_per_s: 768.0 };
-            let setting = Setting { topology: Topology::new(vec![dim]), system, memory: devices };
-            tally.check(row, &setting, row.text("graph"));
+fn messages() {
+    Tally::over("p2p.csv", 401, 395, |tally, row| {
+        let fully_connected = row.text("topology").split('x').all(|topology| topology == "FullyConnected");
+        if row.text("backend") == "unaware" && fully_connected {
+            tally.check(row, &Setting::new(row, &row.list::<u32>("dims", 'x'), 768.0), row.text("graph"));
         }
     });
 }
 
-/// A message from one NPU to the other costs what an all-gather of two does without endpoint delays.
 #[test]
 fn rounding() {
-    Tally::over("rounding.csv", 150, 150, |tally, row| {
-        let mut setting = Setting::new(row, &[2], row.number("local_mem_bw"));
-        let graph = row.text("graph");
-        match graph.strip_prefix('S').and_then(|send| send.split_once('>')) {
-            Some((bytes, _)) => {
-                setting.system.endpoint_delay_ns = 0;
-                tally.check(row, &setting, &format!("AG{bytes}"));
-            }
-            None => tally.check(row, &setting, graph),
-        }
+    Tally::over("rounding.csv", 156, 156, |tally, row| {
+        tally.check(row, &Setting::new(row, &[2], row.number("local_mem_bw")), row.text("graph"));
     });
 }
 
@@ -271,16 +244,16 @@ type Poll = (usize, u64, u64, String);
 
 /// The reference's outer loop: steps, or lets a millisecond pass, and then asks the idle NPUs, end NPUs first. Gives
 /// the recorded replies, and returns the polls as they came.
-fn converse(setting: &Setting, scenario: &Row, recorded: &[Poll]) -> Option<Vec<Poll>> {
+fn converse(setting: &Setting, scenario: &Row, recorded: &[Poll]) -> Vec<Poll> {
     let num_npus = setting.topology.num_npus();
     let (starts, ends) = (scenario.list::<usize>("start_npus", ' '), scenario.list::<usize>("end_npus", ' '));
     let mut machine = setting.machine();
     let begin = |machine: &mut Machine, npu: usize, graph: &str| {
-        machine.begin(NpuId::from(npu), build(&parse_graphs(graph, num_npus)?[npu]));
-        Some(())
+        let graphs = parse_graphs(graph, num_npus).expect("nodes wait for earlier ones");
+        machine.begin(NpuId::from(npu), build(&graphs[npu]));
     };
     for npu in 0..num_npus {
-        begin(&mut machine, npu, scenario.text("first_workload"))?;
+        begin(&mut machine, npu, scenario.text("first_workload"));
     }
     let mut asleep = vec![false; num_npus];
     let mut polls = Vec::new();
@@ -293,10 +266,10 @@ fn converse(setting: &Setting, scenario: &Row, recorded: &[Poll]) -> Option<Vec<
             if asleep[npu] || !machine.is_idle(id) {
                 continue;
             }
-            let Some((.., reply)) = recorded.get(polls.len()) else { return Some(polls) };
+            let Some((.., reply)) = recorded.get(polls.len()) else { return polls };
             polls.push((npu, machine.graphs_begun(id) - 1, machine.now().ns(), reply.clone()));
             match reply.as_str() {
-                "exit" => return Some(polls),
+                "exit" => return polls,
                 "done" => asleep[npu] = true,
                 "pass" => {}
                 missing if missing.starts_with('!') => {}
@@ -305,10 +278,10 @@ fn converse(setting: &Setting, scenario: &Row, recorded: &[Poll]) -> Option<Vec<
                     if let Some(index) = starts.iter().position(|&start| start == npu) {
                         let next = starts.get(index + 1).copied().unwrap_or(num_npus);
                         for follower in (npu + 1..next).filter(|follower| !ends.contains(follower)) {
-                            begin(&mut machine, follower, graph)?;
+                            begin(&mut machine, follower, graph);
                         }
                     }
-                    begin(&mut machine, npu, graph)?;
+                    begin(&mut machine, npu, graph);
                 }
             }
         }
@@ -329,12 +302,11 @@ fn polling() {
     for scenario in read_table(&dir.join("astra/protocol_scenarios.csv")) {
         let name = scenario.text("scenario");
         let setting = Setting::new(&scenario, &scenario.list::<u32>("dims", 'x'), 768.0);
-        if let Some(got) = converse(&setting, &scenario, &recorded[name]) {
-            assert_eq!(got, recorded[name], "{name}");
-            scenarios += 1;
-            polls += got.len();
-        }
+        let got = converse(&setting, &scenario, &recorded[name]);
+        assert_eq!(got, recorded[name], "{name}");
+        scenarios += 1;
+        polls += got.len();
     }
     println!("protocol.csv: {polls} polls of {scenarios} scenarios equal");
-    assert!(scenarios >= 18 && polls >= 250, "only {polls} polls of {scenarios} scenarios compared");
+    assert!(scenarios >= 21 && polls >= 316, "only {polls} polls of {scenarios} scenarios compared");
 }

@@ -15,8 +15,12 @@ pub(super) enum Event {
     Local(NpuId, Local),
     /// A message reaches the NPU.
     Arrived(NpuId, Message),
-    /// The NPU asked for a message that had already come.
+    /// The NPU asked for a message of a collective that had already come.
     Received(NpuId),
+    /// The message that this node of the NPU sends reaches its receiver.
+    Sent(NpuId, u32),
+    /// The message that this node of the NPU waits for had already come.
+    Taken(NpuId, u32),
 }
 
 /// What an NPU schedules for itself.
@@ -24,19 +28,19 @@ pub(super) enum Event {
 pub(super) enum Local {
     /// A compute node is done.
     Computed { node: u32 },
-    /// A memory node is done, and the device with it.
-    Accessed { node: u32, device: u32 },
+    /// A memory or PIM node is done, and what it queued for with it.
+    Accessed { node: u32, queue: Option<u32> },
     /// The endpoint delay is over.
     Delayed,
     /// The received message is reduced.
     Reduced,
 }
 
-/// A message of a collective, as its receiver knows it. Equal ones are told apart by their order alone.
+/// A message as its receiver knows it. Equal ones are told apart by their order alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Message {
     pub(super) from: NpuId,
-    /// The collective's number at its sender, and at its receiver.
+    /// The number of its collective at its sender, and at its receiver; or the tag of one sent by itself.
     pub(super) number: u64,
     pub(super) bytes: u64,
 }
@@ -78,11 +82,22 @@ impl Clock {
         self.now
     }
 
+    /// The nanosecond of the next event.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        self.heap.peek().map(|next| next.at)
+    }
+
+    /// Moves on to `instant`, over no event.
+    pub(super) fn advance_to(&mut self, instant: Instant) {
+        assert!(instant >= self.now, "time went back");
+        assert!(self.next_at().is_none_or(|next| instant <= next), "events are pending before {instant}");
+        self.now = instant;
+    }
+
     /// Moves on to the nanosecond of the next event. `false` when there is none.
     pub(super) fn begin_cycle(&mut self) -> bool {
-        let Some(next) = self.heap.peek() else { return false };
-        assert!(next.at >= self.now, "time went back");
-        self.now = next.at;
+        let Some(next) = self.next_at() else { return false };
+        self.advance_to(next);
         true
     }
 
@@ -104,12 +119,6 @@ impl Clock {
                 What::Event(event) => return Some(event),
             }
         }
-    }
-
-    /// Lets `delay` pass while nothing is pending.
-    pub(super) fn idle_for(&mut self, delay: Duration) {
-        assert!(self.heap.is_empty(), "events are pending");
-        self.now += delay;
     }
 
     pub(super) fn schedule(&mut self, delay: Duration, event: Event) {

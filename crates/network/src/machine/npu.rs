@@ -1,6 +1,6 @@
-//! One NPU of a [`Machine`](super::Machine): how far its graph has come, and the messages that reached it.
+//! One NPU of a [`Machine`](super::Machine): how far its graph has come, and what it is at.
 
-use super::clock::Message;
+use super::mailbox::Mailbox;
 use crate::Graph;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -21,14 +21,18 @@ pub(super) struct Npu {
     /// Nodes that were ready but found the NPU busy: put back once all others were tried.
     blocked: Vec<u32>,
     pub(super) computing: bool,
+    /// In a collective, or sending.
     pub(super) communicating: bool,
-    /// The collective under way. None while `communicating` is one that will never complete.
+    /// The collective under way. None while `communicating` is sending, or a collective that will never complete.
     pub(super) collective: Option<InFlight>,
     /// Collectives begun, those that never complete left out.
     pub(super) collectives: u64,
     /// The dimension of the collective that is just ending: one on the same dimension starts when it has ended.
     pub(super) releasing: Option<usize>,
-    pub(super) mailbox: Mailbox,
+    /// Messages of collectives.
+    pub(super) collective_mail: Mailbox,
+    /// Messages sent by themselves.
+    pub(super) tagged_mail: Mailbox,
     /// Graphs to run when this one is done.
     pub(super) queued: VecDeque<Rc<Graph>>,
     pub(super) graphs_begun: u64,
@@ -99,50 +103,6 @@ impl Npu {
             *waits_for -= 1;
             if *waits_for == 0 {
                 self.ready.push(Reverse(child));
-            }
-        }
-    }
-}
-
-/// The messages an NPU awaits and those that came unasked.
-///
-/// Equal messages have equal delays, so they come in the order they were sent and matching the n-th sent with the n-th
-/// awaited takes no more than a count.
-#[derive(Default)]
-pub(super) struct Mailbox {
-    /// A ring awaits one message at a time.
-    awaited: Option<Message>,
-    arrived: Vec<(Message, u32)>,
-}
-
-impl Mailbox {
-    /// Takes in a message. Whether it was awaited; else it is kept.
-    pub(super) fn deliver(&mut self, message: Message) -> bool {
-        if self.awaited == Some(message) {
-            self.awaited = None;
-            return true;
-        }
-        match self.arrived.iter_mut().find(|(arrived, _)| *arrived == message) {
-            Some((_, count)) => *count += 1,
-            None => self.arrived.push((message, 1)),
-        }
-        false
-    }
-
-    /// Asks for a message. Whether it is already here; else it is awaited.
-    pub(super) fn ask(&mut self, message: Message) -> bool {
-        match self.arrived.iter().position(|&(arrived, _)| arrived == message) {
-            Some(index) => {
-                self.arrived[index].1 -= 1;
-                if self.arrived[index].1 == 0 {
-                    self.arrived.swap_remove(index);
-                }
-                true
-            }
-            None => {
-                assert!(self.awaited.is_none(), "two messages awaited at once");
-                self.awaited = Some(message);
-                false
             }
         }
     }

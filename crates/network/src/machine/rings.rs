@@ -59,13 +59,13 @@ impl Machine {
     }
 
     pub(super) fn proceed(&mut self, npu: NpuId) {
-        let (&mut InFlight { number, stages, to, from, .. }, phase) = self.in_flight(npu);
+        let (&mut InFlight { node, number, stages, to, from, .. }, phase) = self.in_flight(npu);
         if stages > phase.rounds {
             return self.end_phase(npu);
         }
         let bytes = phase.message_bytes;
         self.clock.schedule(phase.message_delay, Event::Arrived(to, Message { from: npu, number, bytes }));
-        if self.npus[npu.index()].mailbox.ask(Message { from, number, bytes }) {
+        if self.npus[npu.index()].collective_mail.ask(Message { from, number, bytes }, node) {
             self.clock.schedule(Duration::ZERO, Event::Received(npu));
         }
     }
