@@ -1,0 +1,16 @@
+//! Clusters, workloads and runs for tests.
+
+mod cases;
+mod cluster;
+mod latency;
+mod run;
+mod workload;
+
+pub(crate) use cases::{Case, cases, exact_cases, untimed_cases};
+pub(crate) use cluster::{
+    ClusterPlan, ELEMENT_BYTES, ENDPOINT_DELAY_NS, ExpertPlan, GroupPlan, HIDDEN_SIZE, LOCAL_MEMORY_GB_PER_S,
+    MemberPlan,
+};
+pub(crate) use latency::Affine;
+pub(crate) use run::{Finished, Run, WaveStart};
+pub(crate) use workload::{CallPlan, Ids, SessionPlan, entries};

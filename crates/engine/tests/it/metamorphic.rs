@@ -1,0 +1,98 @@
+//! Runs that must agree, or differ in one direction only.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use units::{Duration, Instant};
+
+use crate::common::{Affine, Case, ClusterPlan, GroupPlan, Run, SessionPlan, cases, exact_cases, untimed_cases};
+
+/// A part of a cluster that can be made twice as fast.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    LinkBandwidth,
+    LinkLatency,
+    HostMemory,
+    Operators,
+}
+
+impl Part {
+    const ALL: &[Part] = &[Part::LinkBandwidth, Part::LinkLatency, Part::HostMemory, Part::Operators];
+
+    fn speed_up(self, cluster: &mut ClusterPlan) {
+        match self {
+            Part::LinkBandwidth => cluster.link_gib_per_s *= 2.0,
+            Part::LinkLatency => cluster.link_latency_ns /= 2.0,
+            Part::HostMemory => {
+                cluster.host_gb_per_s *= 2.0;
+                cluster.host_latency_ns /= 2.0;
+            }
+            Part::Operators => {
+                for member in cluster.groups.iter_mut().flat_map(|group| &mut group.members) {
+                    let times = &mut member.latency;
+                    for ns in [&mut times.base_ns, &mut times.per_token_ns, &mut times.per_kv_token_ns] {
+                        *ns = ns.div_ceil(2);
+                    }
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_faster_part_delays_no_token(case in untimed_cases(), part in select(Part::ALL)) {
+        let mut faster = case.clone();
+        part.speed_up(&mut faster.cluster);
+        let (before, after) = (case.run(), faster.run());
+        let batches = |run: &Run| run.waves.iter().map(|wave| wave.members.clone()).collect::<Vec<_>>();
+        prop_assert_eq!(batches(&before), batches(&after), "time decided something");
+        for (before, after) in before.by_id().into_iter().zip(after.by_id()) {
+            let sooner = after.token_times().zip(before.token_times()).all(|(after, before)| after <= before);
+            prop_assert!(sooner, "{:?} was {:?}", after, before);
+        }
+        prop_assert!(after.totals.end <= before.totals.end);
+    }
+
+    #[test]
+    fn what_comes_later_ends_later_by_as_much(case in exact_cases(), delay_ns in 1..10_000_000u64) {
+        let mut later = case.clone();
+        later.workload.iter_mut().for_each(|session| session.arrival_ns += delay_ns);
+        let (run, mut expected) = (later.run(), case.run());
+        let shift = |time: &mut Instant| *time += Duration::from_ns(delay_ns);
+        for request in &mut expected.finished {
+            shift(&mut request.arrival);
+            shift(&mut request.end);
+        }
+        expected.waves.iter_mut().for_each(|wave| shift(&mut wave.start));
+        prop_assert_eq!(run.finished, expected.finished);
+        prop_assert_eq!(run.waves, expected.waves);
+    }
+
+    #[test]
+    fn routing_each_block_anew_changes_nothing_where_it_comes_out_the_same(case in cases(), balanced: bool) {
+        let run = |block_copy: bool| {
+            let Case { mut cluster, workload } = case.clone();
+            cluster.options.expert_routing =
+                if balanced { moe::Policy::Balanced } else { moe::Policy::RoundRobin };
+            let members = cluster.groups.iter_mut().flat_map(|group| &mut group.members);
+            members.for_each(|member| member.block_copy = block_copy);
+            Case { cluster, workload }.run()
+        };
+        prop_assert_eq!(run(true), run(false));
+    }
+}
+
+/// Where hardly anything but a link takes time, twice the bandwidth is half the time; the endpoints' delay and the
+/// reductions are the little that remains.
+#[test]
+fn a_run_that_only_communicates_takes_half_as_long_on_twice_the_bandwidth() {
+    let makespan_ns = |link_gib_per_s: f64| {
+        let mut cluster = ClusterPlan::new(vec![GroupPlan::dense(2)]);
+        cluster.link_gib_per_s = link_gib_per_s;
+        cluster.groups[0].members[0].latency = Affine { base_ns: 0, per_token_ns: 0, per_kv_token_ns: 0 };
+        Case { cluster, workload: vec![SessionPlan::plain(0, 4000, 1)] }.run().totals.end.ns() as f64
+    };
+    let ratio = makespan_ns(0.01) / makespan_ns(0.02);
+    println!("ratio of makespans: {ratio}");
+    assert!((1.99..2.0).contains(&ratio), "{ratio}");
+}
