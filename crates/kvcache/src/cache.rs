@@ -4,6 +4,14 @@
 //! sequence that grows to `n` tokens needs `⌈n / block_size⌉` blocks. Of these it already has those in its table, and
 //! the prefix hits with which it starts; but a hit in the free queue leaves it, so it uses up capacity as a new block
 //! does (`get_num_blocks_to_allocate`).
+//!
+//! # Tokens that are computed elsewhere
+//!
+//! Only tokens whose blocks are in this cache are hits. Tokens that come from a lower tier are recalled into new blocks,
+//! which are then indexed like computed ones: with `h` hit blocks, `r` recalled tokens and `c` tokens to compute,
+//! [`KvCache::allocate`] gets `h` and `total_tokens = index_tokens = h · block_size + r + c`. The decode side of a
+//! prefill/decode split takes over a sequence in the same way: all its tokens but the last are computed on arrival, so
+//! it looks up what it has of them and allocates the length reached, which is one more, at once.
 
 use crate::hash::BlockHash;
 use crate::pool::BlockPool;
@@ -29,6 +37,16 @@ impl BlockTable {
     /// Blocks in the table, shared ones included.
     pub fn num_blocks(&self) -> u32 {
         self.blocks.len() as u32
+    }
+
+    /// Blocks from the start that are indexed: the hits, and the full blocks that were indexed since.
+    ///
+    /// What an operation changed here is what it wrote through to a lower tier ([`TierPool::write_through`]). A sequence
+    /// without blocks has none before it allocates, but its hits were indexed already: count from them.
+    ///
+    /// [`TierPool::write_through`]: crate::TierPool::write_through
+    pub fn num_indexed(&self) -> u32 {
+        self.num_indexed
     }
 }
 

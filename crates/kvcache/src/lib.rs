@@ -7,13 +7,15 @@
 //! `BlockPool`, `FreeKVCacheBlockQueue` and `KVCacheManager` for a model with full attention throughout.
 //!
 //! [`KvCache`] is what one instance holds on its NPUs, [`BlockTable`] what one sequence holds of it. Neither knows when
-//! a sequence runs or why it is preempted. Slower tiers below are pools of larger blocks that use every n-th hash of
-//! the same chain as their key, so [`block_hashes`] serves them too.
+//! a sequence runs or why it is preempted. A slower tier below is a [`TierPool`] of larger blocks that uses every n-th
+//! hash of the same chain as its key, so [`block_hashes`] serves it too.
 
 mod cache;
 mod hash;
 mod pool;
 mod queue;
+mod tier;
 
 pub use cache::{BlockTable, KvCache};
 pub use hash::{BlockHash, block_hashes};
+pub use tier::{TierHit, TierPool};
