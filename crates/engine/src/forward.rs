@@ -90,7 +90,7 @@ impl<'d> PassBuilder<'d> {
         let experts = spec
             .model
             .experts
-            .map(|experts| ExpertRouter::new(experts.count, experts.per_token, spec.ep, policy, seed));
+            .map(|experts| ExpertRouter::new(experts.count, experts.per_token, spec.ep, &policy, seed));
         Self { spec, backend, experts, first_expert_rank }
     }
 
@@ -184,8 +184,8 @@ impl<'d> PassBuilder<'d> {
         let Some(router) = &mut self.experts else { return Vec::new() };
         let (num_ranks, local_ranks) = (self.spec.tp as usize, self.spec.local_ep as usize);
         let mut times = vec![Duration::ZERO; num_routings * num_ranks];
-        for block in times.chunks_mut(num_ranks) {
-            let loads = &router.route(tokens)[self.first_expert_rank..][..local_ranks];
+        for (layer, block) in (0..).zip(times.chunks_mut(num_ranks)) {
+            let loads = &router.route(layer, tokens)[self.first_expert_rank..][..local_ranks];
             for (time, load) in block.iter_mut().zip(loads) {
                 if load.tokens > 0 {
                     *time = self.spec.latency.experts(load.tokens, load.active_experts.max(1));

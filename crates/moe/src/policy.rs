@@ -1,7 +1,10 @@
-//! How tokens choose their experts.
+//! The named policies by which tokens choose their experts.
 
 use std::fmt;
 use std::str::FromStr;
+
+use crate::gates::{Balanced, Random, RoundRobin};
+use crate::{ExpertGate, ExpertRouting};
 
 /// How tokens choose their experts. Written as the reference's flag values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +21,16 @@ pub enum Policy {
 /// A policy name that is none; displays as a sentence that lists those there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownPolicy(String);
+
+impl ExpertRouting for Policy {
+    fn gate(&self, seed: u64) -> Box<dyn ExpertGate> {
+        match self {
+            Policy::Balanced => Box::new(Balanced),
+            Policy::RoundRobin => Box::new(RoundRobin),
+            Policy::Random => Box::new(Random::new(seed)),
+        }
+    }
+}
 
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

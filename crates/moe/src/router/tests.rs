@@ -3,9 +3,11 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Policy;
+use crate::gates::Random;
 
 fn loads(num_experts: u32, experts_per_token: u32, num_ranks: u32, policy: Policy, tokens: u64) -> Vec<RankLoad> {
-    ExpertRouter::new(num_experts, experts_per_token, num_ranks, policy, 42).route(tokens).to_vec()
+    ExpertRouter::new(num_experts, experts_per_token, num_ranks, &policy, 42).route(0, tokens).to_vec()
 }
 
 /// Expected values come from CPython's floats and its `round`; many of them are halves.
@@ -111,15 +113,16 @@ fn random_loads_are_what_the_draws_add_up_to() {
     let shapes = [(8, 2, 2, 100), (128, 8, 4, 333), (64, 6, 64, 50), (4, 2, 4, 1), (8, 2, 8, 3)];
     for (num_experts, experts_per_token, num_ranks, tokens) in shapes {
         let placement = Placement::even(num_experts, num_ranks);
-        let mut router = ExpertRouter::new(num_experts, experts_per_token, num_ranks, Policy::Random, 7);
-        let mut draw = Draw::new(&placement, 7);
+        let mut router = ExpertRouter::new(num_experts, experts_per_token, num_ranks, &Policy::Random, 7);
+        let mut draw = Random::new(7);
+        draw.deck.extend(0..num_experts);
         for _block in 0..3 {
             let mut pairs = HashSet::new();
             for token in 0..tokens {
                 pairs.extend((0..experts_per_token).map(|position| (token, draw.next_expert(position))));
             }
             assert_eq!(pairs.len() as u64, tokens * u64::from(experts_per_token), "a token's experts are distinct");
-            for (rank, load) in router.route(tokens).iter().enumerate() {
+            for (rank, load) in router.route(0, tokens).iter().enumerate() {
                 let here = pairs.iter().filter(|&&(_, expert)| placement.rank_of(expert) as usize == rank);
                 let (reached, active): (HashSet<u64>, HashSet<u32>) = here.copied().unzip();
                 assert_eq!((load.tokens, load.active_experts), (reached.len() as u64, active.len() as u64));
@@ -148,9 +151,9 @@ fn random_reaches_each_rank_as_often_as_chance_says() {
 #[test]
 fn random_draws_are_the_same_on_every_machine_and_new_in_every_block() {
     let run = |seed| {
-        let mut router = ExpertRouter::new(16, 2, 4, Policy::Random, seed);
+        let mut router = ExpertRouter::new(16, 2, 4, &Policy::Random, seed);
         [10, 10, 3].map(|tokens| {
-            let loads = router.route(tokens).iter();
+            let loads = router.route(0, tokens).iter();
             loads.map(|load| (load.tokens, load.active_experts)).collect::<Vec<_>>()
         })
     };
