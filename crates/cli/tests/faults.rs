@@ -209,7 +209,7 @@ fn workloads() {
         (r#""arrival_time_ns": 0"#, r#""arrival_time": 0"#),
         (r#""arrival_time_ns": 0"#, r#""arrival_time_ns": 0, "priority": 1"#),
         ("[1, 2, ", "[1, two, "),
-        ("}\n", ", \"sub_requests\": []}\n"),
+        ("}\n", ", \"sub_requests\": [{}]}\n"),
     ] {
         faults.check_file("workload.jsonl", WORKLOAD, from, to);
     }

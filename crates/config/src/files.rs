@@ -25,7 +25,13 @@ pub(crate) fn read(path: &Path) -> Result<Document, Fault> {
         }
     };
     match String::from_utf8(bytes) {
-        Ok(text) => Ok(Document { name, text }),
+        // Some editors mark UTF-8 in front.
+        Ok(mut text) => {
+            if text.starts_with('\u{feff}') {
+                text.remove(0);
+            }
+            Ok(Document { name, text })
+        }
         Err(_) => Err(Fault::new(name, "not a text file in UTF-8")),
     }
 }

@@ -51,6 +51,10 @@ impl AtomicFile {
         temporary_name.push(unique_suffix());
         let from = to.with_file_name(temporary_name);
         if let Some(folder) = from.parent() {
+            if let Some(file) = folder.ancestors().find(|ancestor| ancestor.is_file()) {
+                let fault = Fault::new(name, format!("`{}` on the way there is a file", file.display()));
+                return Err(fault.hint("name a file in a folder"));
+            }
             fs::create_dir_all(folder).map_err(failed)?;
         }
         let file = File::create(&from).map_err(failed)?;

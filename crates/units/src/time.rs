@@ -1,8 +1,11 @@
 //! Simulated time.
+//!
+//! 64 bits of nanoseconds are 584 years. Arithmetic beyond that panics, in release builds too: a clock that wraps would
+//! give results that look right.
 
 use std::fmt;
 use std::iter::Sum;
-use std::ops::{Add, AddAssign, Mul, Sub, SubAssign};
+use std::ops::{Add, AddAssign, Mul, Sub};
 
 /// A point on the simulated clock, in nanoseconds since the start of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,16 +60,18 @@ impl Duration {
     }
 }
 
+const TOO_LONG: &str = "simulated time runs past 584 years";
+
 impl Add<Duration> for Instant {
     type Output = Instant;
     fn add(self, rhs: Duration) -> Instant {
-        Instant(self.0 + rhs.0)
+        Instant(self.0.checked_add(rhs.0).expect(TOO_LONG))
     }
 }
 
 impl AddAssign<Duration> for Instant {
     fn add_assign(&mut self, rhs: Duration) {
-        self.0 += rhs.0;
+        *self = *self + rhs;
     }
 }
 
@@ -85,33 +90,31 @@ impl Sub for Instant {
 impl Add for Duration {
     type Output = Duration;
     fn add(self, rhs: Duration) -> Duration {
-        Duration(self.0 + rhs.0)
+        Duration(self.0.checked_add(rhs.0).expect(TOO_LONG))
     }
 }
 
 impl AddAssign for Duration {
     fn add_assign(&mut self, rhs: Duration) {
-        self.0 += rhs.0;
+        *self = *self + rhs;
     }
 }
 
 impl Sub for Duration {
     type Output = Duration;
+    /// The difference.
+    ///
+    /// # Panics
+    /// When `rhs` is the longer one.
     fn sub(self, rhs: Duration) -> Duration {
-        Duration(self.0 - rhs.0)
-    }
-}
-
-impl SubAssign for Duration {
-    fn sub_assign(&mut self, rhs: Duration) {
-        self.0 -= rhs.0;
+        Duration(self.0.checked_sub(rhs.0).expect("a duration below zero"))
     }
 }
 
 impl Mul<u64> for Duration {
     type Output = Duration;
     fn mul(self, rhs: u64) -> Duration {
-        Duration(self.0 * rhs)
+        Duration(self.0.checked_mul(rhs).expect(TOO_LONG))
     }
 }
 

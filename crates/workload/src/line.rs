@@ -206,14 +206,13 @@ impl Parser<'_, '_> {
         Ok(Vec::new())
     }
 
-    /// The calls of a session: at least one, with tool times that add up within bounds.
+    /// The calls of a session, with tool times that add up within bounds.
     fn calls(&mut self) -> Result<Vec<Call>> {
-        let offset = self.scanner.offset();
         self.scanner.expect(b'[', "a list of calls")?;
-        if self.scanner.take(b']') {
-            return Err(Problem::new(offset, "a session without calls").hint("remove the line"));
-        }
         let mut calls = Vec::new();
+        if self.scanner.take(b']') {
+            return Ok(calls);
+        }
         let mut tool_time_ns = 0;
         loop {
             let call_offset = self.scanner.offset();

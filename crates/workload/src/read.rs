@@ -14,6 +14,9 @@ use crate::scan::Problem;
 /// Faults reported in full; further faulty lines are only counted.
 const FAULTS_MAX: usize = 20;
 
+/// What may stand in front of the first line.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Bytes read at once.
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -97,6 +100,8 @@ struct Reader<'a> {
     workload: Workload,
     faults: Vec<Fault>,
     num_faults: usize,
+    /// Sessions without calls.
+    num_empty: u64,
     /// Calls whose token ids are more or fewer than their tokens, and the line of the first.
     num_odd_lengths: u64,
     first_odd_length: usize,
@@ -104,6 +109,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn line(&mut self, line_number: usize, line: &[u8]) {
+        // Some editors mark UTF-8 so.
+        let line = if line_number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
         if line.trim_ascii().is_empty() {
             return;
         }
@@ -118,6 +125,10 @@ impl Reader<'_> {
     }
 
     fn entry(&mut self, line_number: usize, line: line::Line) {
+        if line.calls.is_empty() {
+            self.num_empty += 1;
+            return;
+        }
         let odd_lengths = line.calls.iter().filter(|call| has_odd_length(call)).count() as u64;
         if odd_lengths > 0 && self.num_odd_lengths == 0 {
             self.first_odd_length = line_number;
@@ -155,6 +166,10 @@ impl Reader<'_> {
         if faults.is_empty() && self.workload.entries.is_empty() {
             let hint = "each line is one JSON object with `input_toks`, `output_toks` and `arrival_time_ns`";
             faults.push(Fault::new(self.name, "no requests").hint(hint));
+        }
+        if self.num_empty > 0 {
+            let sessions = if self.num_empty == 1 { "session without calls is" } else { "sessions without calls are" };
+            self.workload.notes.push(format!("{}: {} {sessions} left out", self.name, self.num_empty));
         }
         if self.num_odd_lengths > 0 {
             self.workload.notes.push(format!(

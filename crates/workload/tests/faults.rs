@@ -56,7 +56,6 @@ const LINES: &[&str] = &[
     r#"{"input_toks": 8, "output_toks": 4, "arrival_time_ns": 0, "priority": 3}"#,
     r#"{"input_toks": 8, "output_toks": 4, "input_toks": 8, "arrival_time_ns": 0}"#,
     // Sessions.
-    r#"{"session_id": "a", "arrival_time_ns": 0, "sub_requests": []}"#,
     r#"{"session_id": "a", "arrival_time_ns": 0, "sub_requests": {}}"#,
     r#"{"session_id": "a", "arrival_time_ns": 0, "sub_requests": [[]]}"#,
     r#"{"session_id": "a", "arrival_time_ns": 0}"#,

@@ -92,6 +92,16 @@ fn token_ids_are_kept_when_asked_for() {
 }
 
 #[test]
+fn a_byte_order_mark_and_empty_sessions_are_passed_over() {
+    let text = "\u{feff}{\"arrival_time_ns\": 0, \"sub_requests\": []}\n{\"input_toks\": 1, \"output_toks\": 2, \"arrival_time_ns\": 3}";
+    let workload = read(text, &ALL);
+    assert_eq!(workload.entries, [entry(3, 0, vec![call(1, 2, 0)])]);
+    assert_eq!(workload.notes, ["w.jsonl: 1 session without calls is left out"]);
+    // It counts as a line.
+    assert!(read_str("w.jsonl", text, &ReadOptions { limit: Some(1), ..ALL }).is_err());
+}
+
+#[test]
 fn differing_numbers_of_token_ids_are_noted() {
     let text = r#"{"input_toks": 1, "output_toks": 1, "arrival_time_ns": 0, "input_tok_ids": [1]}
 {"input_toks": 128, "output_toks": 512, "arrival_time_ns": 0, "input_tok_ids": [1, 2, 3]}"#;

@@ -229,7 +229,10 @@ impl GpuConstants {
     pub fn parse(source: &str, text: &str) -> Result<Self, Faults> {
         let constants: Self = serde_json::from_str(text).map_err(|error| {
             let position = Position { line: error.line(), column: error.column() };
-            Fault::new(source, error.to_string()).at(position)
+            let message = error.to_string();
+            // The place is told apart from the message.
+            let message = message.split(" at line ").next().unwrap_or(&message);
+            Fault::new(source, message).at(position).hint("`servingsim profile fit` writes this file")
         })?;
         let mut faults = Faults::new();
         if constants.num_sms == 0 {

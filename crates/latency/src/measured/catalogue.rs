@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use diagnostics::Fault;
@@ -65,8 +66,13 @@ impl Catalogue {
     /// # Errors
     /// When `dir` itself can't be read.
     pub fn scan(dir: &Path) -> Result<Self, Fault> {
-        fs::read_dir(dir)
-            .map_err(|error| Fault::new(dir.display().to_string(), format!("no profiles here: {error}")))?;
+        fs::read_dir(dir).map_err(|error| {
+            let what = match error.kind() {
+                io::ErrorKind::NotFound => "no such folder".to_owned(),
+                _ => format!("can't be read: {error}"),
+            };
+            Fault::new(dir.display().to_string(), what).hint("--profile-dir or SERVINGSIM_PROFILE_DIR names it")
+        })?;
         let mut names = Vec::new();
         collect(dir, &mut Vec::new(), &mut names);
         names.sort();
@@ -164,6 +170,6 @@ mod tests {
     fn a_missing_tree_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let fault = Catalogue::scan(&dir.path().join("nowhere")).unwrap_err();
-        assert!(fault.message.starts_with("no profiles here"), "{fault}");
+        assert!(fault.message.starts_with("no such folder"), "{fault}");
     }
 }
