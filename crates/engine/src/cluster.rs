@@ -135,13 +135,18 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         self.finished = finished;
     }
 
-    /// Reports every log interval that is over by `now`.
+    /// Reports every log interval that is over by `now`. Where no request is there, one is enough: the time to the next
+    /// arrival can be long.
     pub(crate) fn report_intervals(&mut self, now: Instant, observer: &mut dyn Observer) {
-        while self.intervals.end < now {
+        while self.intervals.end < now && !self.is_done() {
             let groups: Vec<GroupInterval> = (0..self.groups.len()).map(|group| self.group_interval(group)).collect();
             let Intervals { length, end, .. } = self.intervals;
             observer.interval_ended(&Interval { end, length, groups: &groups });
             self.intervals.end = end + length;
+            if self.is_empty() && self.intervals.end < now {
+                let num_idle = (now - self.intervals.end).ns().div_ceil(length.ns());
+                self.intervals.end += length * num_idle;
+            }
         }
     }
 

@@ -248,9 +248,10 @@ impl PolledClock {
         let station = &self.stations[instance.index()];
         let batch = station.in_flight.as_ref().expect("only a batch in flight is given");
         let last = station.num_npus - 1;
+        // Those between start before the first, which puts them ahead of it in the queues they share.
         let ranks = match asker {
-            Asker::First => 0..last.max(1),
-            Asker::Last => last..last + 1,
+            Asker::First => (1..last).chain(0..1),
+            Asker::Last => (last..last + 1).chain(0..0),
         };
         for rank in ranks {
             self.machine.begin(NpuId(station.first_npu + rank), Rc::clone(&batch.graphs[rank as usize]));
