@@ -12,6 +12,8 @@
 
 mod line;
 mod read;
+mod routes;
 mod scan;
 
 pub use read::{ReadOptions, Workload, read_file, read_str};
+pub use routes::read_routes;
