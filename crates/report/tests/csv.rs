@@ -127,7 +127,7 @@ fn places_that_can_not_be_written() {
         assert!(fault.starts_with(expected), "{fault}");
     };
     check("", "DIR/: is a folder\n  hint: name a file in it");
-    check("file/out.csv", "DIR/file/out.csv: can't be written: ");
+    check("file/out.csv", "DIR/file/out.csv: `DIR/file` on the way there is a file");
 }
 
 #[cfg(unix)]

@@ -34,7 +34,8 @@ fn test() -> Result<(), String> {
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
     fences::check()?;
-    cargo(&["test", "--workspace", "--quiet"])?;
+    // What tests print is their result too: the worst deviation from the reference, say.
+    cargo(&["test", "--workspace", "--quiet", "--", "--show-output"])?;
     cargo(&["run", "--release", "--quiet", "--", "run", "--quiet"])?;
     match reference {
         Some(dir) => println!("reference data: {}", dir.display()),
