@@ -22,7 +22,7 @@ use choices::{ChoiceGate, Choices};
 use shares::{ShareGate, Shares};
 
 /// The mixture-of-experts blocks of a model, which a recording must fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MoeShape {
     /// Blocks of the model. Layers are numbered from 0, blocks without experts included.
     pub num_layers: u32,

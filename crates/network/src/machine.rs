@@ -36,6 +36,8 @@ pub struct Machine {
     topologies: Vec<Topology>,
     system: System,
     memory: Memory,
+    /// Between the numbers of the first PIM channels of two hosts.
+    channel_stride: u32,
     /// By queue number. Those beyond the end were never used.
     devices: Vec<Device>,
     plans: Vec<Plan>,
@@ -54,17 +56,27 @@ impl Machine {
             let first = npus.len();
             npus.extend((0..topology.num_npus()).map(|_| Npu::new(index, first)));
         }
+        let memory = memory.into();
         Self {
             clock: Clock::new(npus.len()),
             npus,
             topologies,
             system,
-            memory: memory.into(),
+            memory,
+            channel_stride: memory.host.num_devices(),
             devices: Vec::new(),
             plans: Vec::new(),
             plan_indices: FxHashMap::default(),
             finished: Vec::new(),
         }
+    }
+
+    /// The same machine where each host has `num_channels` PIM channels of its own. Otherwise it numbers them as
+    /// ASTRA-Sim does, by the number of hosts, so that those of different hosts coincide if there are more of them.
+    #[must_use]
+    pub fn with_pim_channels(mut self, num_channels: u32) -> Self {
+        self.channel_stride = num_channels;
+        self
     }
 
     /// The current instant: that of the last step, or a later one the clock was moved to since.
@@ -193,7 +205,7 @@ impl Machine {
                     self.access(Access { npu, node, queue, time });
                 }
                 Op::Pim { device, channel, time, bytes } => {
-                    let queue = Some(self.memory.pim_queue(device, channel));
+                    let queue = Some(self.memory.pim_queue(device, self.channel_stride, channel));
                     self.access(Access { npu, node, queue, time: self.memory.pim_time(time, bytes) });
                 }
             }

@@ -57,6 +57,10 @@ impl MemoryDevices {
     }
 
     /// `device`, which must be there.
+    pub(crate) fn num_devices(&self) -> u32 {
+        self.num_devices
+    }
+
     fn number(&self, device: u32) -> u32 {
         assert!(device < self.num_devices, "no memory device {device} of {}", self.num_devices);
         device
@@ -118,10 +122,10 @@ impl Memory {
         }
     }
 
-    /// The number of the queue of a PIM channel.
-    pub(crate) fn pim_queue(&self, device: u32, channel: u32) -> u32 {
+    /// The number of the queue of a PIM channel, the first ones of two hosts being `stride` apart.
+    pub(crate) fn pim_queue(&self, device: u32, stride: u32, channel: u32) -> u32 {
         let num_devices = self.host.num_devices + self.pool.map_or(0, |pool| pool.num_devices);
-        num_devices + self.host.num_devices * self.host.number(device) + channel
+        num_devices + stride * self.host.number(device) + channel
     }
 
     fn pool(&self) -> MemoryDevices {
@@ -154,10 +158,9 @@ mod tests {
         check(memory.queue(Location::Pool(0)), Some(3));
         check(memory.queue(Location::Pool(1)), Some(4));
         check(memory.queue(Location::Npu), None);
-        check(Some(memory.pim_queue(0, 0)), Some(5));
-        check(Some(memory.pim_queue(0, 2)), Some(7));
-        check(Some(memory.pim_queue(1, 0)), Some(8));
-        // Where there are more channels than devices.
-        check(Some(memory.pim_queue(0, 3)), Some(8));
+        check(Some(memory.pim_queue(0, 3, 0)), Some(5));
+        check(Some(memory.pim_queue(0, 3, 2)), Some(7));
+        check(Some(memory.pim_queue(1, 3, 0)), Some(8));
+        check(Some(memory.pim_queue(1, 4, 0)), Some(9));
     }
 }

@@ -37,7 +37,11 @@ impl DeviceQueue {
     /// # Panics
     /// When there is no such device.
     pub fn serve_pim(&mut self, device: u32, channel: u32, now: Instant, time: Duration, bytes: u64) -> Instant {
-        self.enqueue(self.memory.pim_queue(device, channel), now, self.memory.pim_time(time, bytes))
+        self.enqueue(
+            self.memory.pim_queue(device, self.memory.host.num_devices(), channel),
+            now,
+            self.memory.pim_time(time, bytes),
+        )
     }
 
     fn enqueue(&mut self, queue: u32, now: Instant, time: Duration) -> Instant {
