@@ -1,7 +1,7 @@
 //! The command line as it is typed. What it means is resolved in [`crate::run`] and by the `config` crate.
 //!
 //! Flags that LLMServingSim has keep its names and defaults, so that a command line carries over unchanged. Those of
-//! its flags that ask for something not modelled yet are known here too, so that they can be refused by name.
+//! its flags that mean nothing here are known too, so that they can be refused by name.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -111,7 +111,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]
-    pub(crate) later: NotYetArgs,
+    pub(crate) files: IntermediateFileArgs,
 }
 
 #[derive(Debug, Args)]
@@ -152,6 +152,24 @@ pub(crate) struct ModelArgs {
     /// Constants of the analytic latency model, as `profile fit` writes them.
     #[arg(long, value_name = "FILE")]
     pub(crate) gpu_constants: Option<PathBuf>,
+    /// Keep prefixes that the NPUs lose in another memory too.
+    #[arg(long, value_name = "MEMORY", value_parser = ["None", "CPU", "CXL"], default_value = "None")]
+    pub(crate) prefix_storage: String,
+    /// Let the instances of a node (CPU) or of the cluster (CXL) share that memory's prefixes.
+    #[arg(long)]
+    pub(crate) enable_prefix_sharing: bool,
+    /// Load weights from the NPU's memory before each layer, for profiles that leave this out.
+    #[arg(long)]
+    pub(crate) enable_local_offloading: bool,
+    /// Compute attention of decodes in host memory (PIM), of the type that the cluster names as `pim_config`.
+    #[arg(long)]
+    pub(crate) enable_attn_offloading: bool,
+    /// Run each step as two halves that alternate between NPU and memory; needs attention offloading.
+    #[arg(long)]
+    pub(crate) enable_sub_batch_interleaving: bool,
+    /// Memory types: `<type>.ini`, before those that are built in.
+    #[arg(long, env = "SERVINGSIM_PIM_DIR", value_name = "DIR", help_heading = "Data")]
+    pub(crate) pim_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -184,6 +202,9 @@ pub(crate) struct SchedulerArgs {
     /// Admit a request when its first chunk fits.
     #[arg(long)]
     pub(crate) no_reserve_full_isl: bool,
+    /// Let requests bring the KV of their prompts along, so that only the last prompt token is computed.
+    #[arg(long)]
+    pub(crate) skip_prefill: bool,
 }
 
 #[derive(Debug, Args)]
@@ -195,6 +216,12 @@ pub(crate) struct RoutingArgs {
     /// How tokens find experts: balanced gate, the first experts, random. COPY is an older name of BALANCED.
     #[arg(long, value_name = "POLICY", value_parser = ["BALANCED", "COPY", "RR", "RAND", "CUSTOM"], default_value = "BALANCED")]
     pub(crate) expert_routing_policy: String,
+    /// Send each request where this file says (CSV: `request,instance`).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) request_routing_file: Option<PathBuf>,
+    /// Route tokens to experts as recorded in this file: shares by layer (CSV), or choices (JSONL).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) expert_routing_file: Option<PathBuf>,
     /// Let one block's expert routing serve all blocks (default).
     #[arg(long, overrides_with = "no_enable_block_copy")]
     pub(crate) enable_block_copy: bool,
@@ -234,7 +261,10 @@ pub(crate) struct OutputArgs {
     /// Write one row a request to this file (CSV).
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Simulated seconds between two lines on the console.
+    /// Write what instances, groups and nodes did in each log interval to this file (CSV).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) interval_output: Option<PathBuf>,
+    /// Simulated seconds of a log interval: between two lines on the console, and two rows of the interval file.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = number)]
     pub(crate) log_interval: f64,
     /// What else to tell on standard error: nothing, every wave, every wave and finished request.
@@ -262,21 +292,9 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Flags of LLMServingSim that ask for what is not modelled yet, or for nothing that exists here.
+/// Flags of LLMServingSim for the files that it hands to other processes; there are none here.
 #[derive(Debug, Args)]
-pub(crate) struct NotYetArgs {
-    #[arg(long, hide = true)]
-    pub(crate) enable_prefix_sharing: bool,
-    #[arg(long, hide = true, value_parser = ["None", "CPU", "CXL"], default_value = "None")]
-    pub(crate) prefix_storage: String,
-    #[arg(long, hide = true)]
-    pub(crate) enable_local_offloading: bool,
-    #[arg(long, hide = true)]
-    pub(crate) enable_attn_offloading: bool,
-    #[arg(long, hide = true)]
-    pub(crate) enable_sub_batch_interleaving: bool,
-    #[arg(long, hide = true)]
-    pub(crate) skip_prefill: bool,
+pub(crate) struct IntermediateFileArgs {
     #[arg(long, hide = true, value_name = "ID")]
     pub(crate) run_id: Option<String>,
     #[arg(long, hide = true, value_name = "DIR")]
@@ -285,6 +303,19 @@ pub(crate) struct NotYetArgs {
     pub(crate) cleanup_inputs: bool,
     #[arg(long, hide = true, action = ArgAction::SetTrue)]
     pub(crate) no_cleanup_inputs: bool,
+}
+
+impl IntermediateFileArgs {
+    /// Those that were given.
+    pub(crate) fn given(&self) -> impl Iterator<Item = &'static str> {
+        let flags = [
+            (self.run_id.is_some(), "--run-id"),
+            (self.inputs_root.is_some(), "--inputs-root"),
+            (self.cleanup_inputs, "--cleanup-inputs"),
+            (self.no_cleanup_inputs, "--no-cleanup-inputs"),
+        ];
+        flags.into_iter().filter(|flag| flag.0).map(|flag| flag.1)
+    }
 }
 
 fn dtype_names() -> PossibleValuesParser {

@@ -5,10 +5,12 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use engine::{FinishedRequest, Interval, Observer, Wave};
+use diagnostics::Fault;
+use engine::{FinishedRequest, Interval, Observer, RunTotals, Wave};
 use indicatif::{ProgressBar, ProgressStyle};
-use metrics::{Layout, RequestStatistics};
-use report::{AtomicFile, CsvWriter, IntervalLog};
+use metrics::{IntervalMeter, Layout, RequestStatistics};
+use report::{AtomicFile, CsvWriter, IntervalCsvWriter, IntervalLog};
+use units::{InstanceId, Instant};
 
 use crate::args::{Format, LogLevel, OutputArgs};
 
@@ -21,45 +23,91 @@ type LineSink = Box<dyn FnMut(&str)>;
 /// Everybody who watches a run from the command line.
 pub(crate) struct Console {
     statistics: RequestStatistics,
-    csv: Option<CsvWriter<AtomicFile>>,
-    intervals: Option<IntervalLog<LineSink>>,
+    intervals: IntervalMeter,
+    files: OutputFiles,
+    log: Option<IntervalLog<LineSink>>,
     level: LogLevel,
     progress: ProgressBar,
     num_finished: u64,
 }
 
+/// The files that a run writes, which are not in their places before [`commit`](Self::commit).
+pub(crate) struct OutputFiles {
+    requests: Option<CsvWriter<AtomicFile>>,
+    intervals: Option<IntervalCsvWriter<AtomicFile>>,
+}
+
+/// What was collected, and the files that are yet to be put in place.
+pub(crate) struct Watched {
+    pub(crate) statistics: RequestStatistics,
+    pub(crate) intervals: IntervalMeter,
+    pub(crate) files: OutputFiles,
+}
+
+impl OutputFiles {
+    /// Begins those that are asked for.
+    pub(crate) fn create(args: &OutputArgs, layout: &Layout) -> Result<Self, Fault> {
+        if args.output.is_some() && args.output == args.interval_output {
+            return Err(Fault::new("--interval-output", "is the same file as --output").hint("name another"));
+        }
+        Ok(Self {
+            requests: args.output.as_ref().map(|path| CsvWriter::create(path, layout)).transpose()?,
+            intervals: args.interval_output.as_ref().map(|path| IntervalCsvWriter::create(path, layout)).transpose()?,
+        })
+    }
+
+    /// Puts them in their places.
+    pub(crate) fn commit(self) -> Result<(), Fault> {
+        self.requests.map_or(Ok(()), CsvWriter::commit)?;
+        self.intervals.map_or(Ok(()), IntervalCsvWriter::commit)
+    }
+}
+
 impl Console {
-    /// Watches a run of `num_requests` requests, whose rows go to `csv`.
-    pub(crate) fn new(
-        args: &OutputArgs,
-        layout: &Layout,
-        num_requests: u64,
-        csv: Option<CsvWriter<AtomicFile>>,
-    ) -> Self {
+    /// Watches a run of `num_requests` requests, whose rows go to `files`.
+    pub(crate) fn new(args: &OutputArgs, layout: &Layout, num_requests: u64, files: OutputFiles) -> Self {
         let progress = progress_bar(num_requests, args.quiet);
-        let intervals =
-            (!args.quiet).then(|| IntervalLog::new(layout.clone(), line_sink(progress.clone(), args.format)));
+        let log = (!args.quiet).then(|| IntervalLog::new(layout.clone(), line_sink(progress.clone(), args.format)));
         Self {
             statistics: RequestStatistics::new(),
-            csv,
-            intervals,
+            intervals: IntervalMeter::new(layout),
+            files,
+            log,
             level: if args.quiet { LogLevel::Warning } else { args.log_level },
             progress,
             num_finished: 0,
         }
     }
 
-    /// What was collected, and the file that is yet to be put in place.
-    pub(crate) fn finish(self) -> (RequestStatistics, Option<CsvWriter<AtomicFile>>) {
+    /// Ends the watch over a run that came to `totals`.
+    pub(crate) fn finish(mut self, totals: &RunTotals) -> Watched {
+        self.intervals.finish(totals);
+        self.show_intervals();
         self.progress.finish_and_clear();
-        (self.statistics, self.csv)
+        Watched { statistics: self.statistics, intervals: self.intervals, files: self.files }
+    }
+
+    /// Shows the log intervals that have ended.
+    fn show_intervals(&mut self) {
+        for results in self.intervals.take() {
+            if let Some(log) = &mut self.log {
+                log.write(&results);
+            }
+            if let Some(csv) = &mut self.files.intervals {
+                csv.write(&results);
+            }
+        }
     }
 }
 
 impl Observer for Console {
+    fn step_finished(&mut self, instance: InstanceId, now: Instant) {
+        self.intervals.step_finished(instance, now);
+    }
+
     fn request_finished(&mut self, request: &FinishedRequest<'_>) {
         self.statistics.request_finished(request);
-        if let Some(csv) = &mut self.csv {
+        if let Some(csv) = &mut self.files.requests {
             csv.request_finished(request);
         }
         if self.level >= LogLevel::Debug {
@@ -83,7 +131,7 @@ impl Observer for Console {
     }
 
     fn wave_started(&mut self, wave: &Wave<'_>) {
-        self.statistics.wave_started(wave);
+        self.intervals.wave_started(wave);
         if self.level >= LogLevel::Info {
             let member = |step: &engine::MemberStep| match step.is_dummy() {
                 true => "dummy".to_owned(),
@@ -104,9 +152,8 @@ impl Observer for Console {
 
     fn interval_ended(&mut self, interval: &Interval<'_>) {
         self.statistics.interval_ended(interval);
-        if let Some(intervals) = &mut self.intervals {
-            intervals.interval_ended(interval);
-        }
+        self.intervals.interval_ended(interval);
+        self.show_intervals();
     }
 }
 

@@ -1,12 +1,13 @@
 //! The `servingsim` command.
 //!
 //! Data goes to standard output, everything else to standard error. The exit code is 0 when all went well, 2 when the
-//! input was at fault, and 1 when something else failed.
+//! input was at fault, 3 when a run came to a standstill, and 1 when something else failed.
 
 mod args;
 mod console;
 mod examples_command;
 mod profile_command;
+mod recordings;
 mod refused;
 mod run;
 
@@ -30,6 +31,10 @@ fn main() -> ExitCode {
             eprintln!("{faults}");
             ExitCode::from(2)
         }
+        Err(Failure::Stuck(stuck)) => {
+            eprintln!("error: --polling reference: {stuck}\n  hint: use --polling exact");
+            ExitCode::from(3)
+        }
         // Whoever read our output has had enough of it.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => {
@@ -44,6 +49,8 @@ fn main() -> ExitCode {
 enum Failure {
     /// The user's input, or a file named by the user.
     Input(Faults),
+    /// The run came to a standstill.
+    Stuck(engine::Stuck),
     /// Standard output.
     Output(io::Error),
 }

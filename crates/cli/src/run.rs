@@ -4,33 +4,35 @@ use std::io::{self, Write};
 
 use config::{Flags, Inputs, LatencySource, LatencyUsed, Loaded, Source, WorkloadLimits};
 use diagnostics::{Fault, Faults};
-use engine::Simulation;
+use engine::{RoutingTable, Simulation};
 use examples::Example;
 use metrics::{Layout, Summary};
-use report::CsvWriter;
 use workload::{ReadOptions, Workload};
 
 use crate::Failure;
-use crate::args::{Format, InputArgs, OutputArgs, RunArgs};
-use crate::console::Console;
+use crate::args::{Format, RunArgs};
+use crate::console::{Console, OutputFiles};
+use crate::recordings;
 use crate::refused::refused_flags;
 
 /// Requests that don't fit are told one by one up to so many.
 const UNFIT_REQUESTS_MAX: usize = 20;
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
-    let Job { loaded, workload, csv } = Job::prepare(args)?;
+    let Job { loaded, workload, routes, files } = Job::prepare(args)?;
     let layout = Layout::of(&loaded.deployment);
-    let mut console = Console::new(&args.output, &layout, workload.num_requests, csv);
+    let mut console = Console::new(&args.output, &layout, workload.num_requests, files);
     if !args.output.quiet {
-        introduce(&loaded, &workload);
+        introduce(args, &loaded, &workload);
     }
-    let totals = Simulation::new(&loaded.deployment, workload.entries.into_iter()).run(&mut console);
-    let (statistics, csv) = console.finish();
-    if let Some(csv) = csv {
-        csv.commit()?;
+    let mut simulation = Simulation::new(&loaded.deployment, workload.entries.into_iter());
+    if let Some(routes) = routes {
+        simulation = simulation.route_with(Box::new(routes));
     }
-    let summary = Summary::new(&layout, &statistics, &totals);
+    let totals = simulation.try_run(&mut console).map_err(Failure::Stuck)?;
+    let watched = console.finish(&totals);
+    watched.files.commit()?;
+    let summary = Summary::new(&layout, &watched.statistics, watched.intervals.power(), &totals);
     let mut out = io::stdout().lock();
     match args.output.format {
         Format::Json => write!(out, "{}", report::summary_json(&summary))?,
@@ -44,7 +46,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
 struct Job {
     loaded: Loaded,
     workload: Workload,
-    csv: Option<CsvWriter<report::AtomicFile>>,
+    /// Where each request goes, where that is recorded.
+    routes: Option<RoutingTable>,
+    files: OutputFiles,
 }
 
 impl Job {
@@ -52,21 +56,27 @@ impl Job {
     fn prepare(args: &RunArgs) -> Result<Self, Faults> {
         let mut faults = refused_flags(args);
         let Some(example) = keep(example(args).map_err(Faults::from), &mut faults) else { return Err(faults) };
-        check_output(&args.output, &args.input, &mut faults);
-        let loaded = keep(config::load(&inputs(args, example)), &mut faults);
+        check_outputs(args, &mut faults);
+        let mut loaded = keep(config::load(&inputs(args, example)), &mut faults);
+        if let (Some(path), Some(loaded)) = (&args.routing.expert_routing_file, &mut loaded) {
+            keep(recordings::route_experts(path, &mut loaded.deployment), &mut faults);
+        }
         let wants_token_ids = loaded
             .as_ref()
             .is_some_and(|loaded| loaded.deployment.instances.iter().any(|instance| instance.kv.prefix_caching));
         let (source, workload) = read_workload(args, example, wants_token_ids);
         let workload = keep(workload, &mut faults);
+        let mut routes = None;
         if let (Some(loaded), Some(workload)) = (&loaded, &workload) {
             faults.extend(unfit_requests(&source, loaded, workload));
+            if let Some(path) = &args.routing.request_routing_file {
+                routes = keep(recordings::read_routes(path, &loaded.deployment, workload), &mut faults);
+            }
         }
         // The output comes last, so that nothing is created for a run that can't be.
         let (Some(loaded), Some(workload), true) = (loaded, workload, faults.is_empty()) else { return Err(faults) };
-        let layout = Layout::of(&loaded.deployment);
-        let csv = args.output.output.as_ref().map(|path| CsvWriter::create(path, &layout)).transpose()?;
-        Ok(Self { loaded, workload, csv })
+        let files = OutputFiles::create(&args.output, &Layout::of(&loaded.deployment))?;
+        Ok(Self { loaded, workload, routes, files })
     }
 }
 
@@ -75,14 +85,22 @@ fn keep<T>(result: Result<T, Faults>, faults: &mut Faults) -> Option<T> {
 }
 
 /// Results must not replace what they come from.
-fn check_output(output: &OutputArgs, input: &InputArgs, faults: &mut Faults) {
-    let Some(path) = &output.output else { return };
-    // What is no plain file, such as a terminal, can be read and written.
-    let Some(place) = path.canonicalize().ok().filter(|place| place.is_file()) else { return };
-    for (flag, input) in [("--cluster-config", &input.cluster_config), ("--dataset", &input.dataset)] {
-        if input.as_ref().is_some_and(|input| input.canonicalize().is_ok_and(|input| input == place)) {
-            let fault = Fault::new("--output", format!("{} is the file that {flag} names", path.display()));
-            faults.push(fault.hint("name another file: the results would replace it"));
+fn check_outputs(args: &RunArgs, faults: &mut Faults) {
+    let inputs = [
+        ("--cluster-config", &args.input.cluster_config),
+        ("--dataset", &args.input.dataset),
+        ("--request-routing-file", &args.routing.request_routing_file),
+        ("--expert-routing-file", &args.routing.expert_routing_file),
+    ];
+    let outputs = [("--output", &args.output.output), ("--interval-output", &args.output.interval_output)];
+    for (output_flag, path) in outputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?))) {
+        // What is no plain file, such as a terminal, can be read and written.
+        let Some(place) = path.canonicalize().ok().filter(|place| place.is_file()) else { continue };
+        for (flag, input) in inputs {
+            if input.as_ref().is_some_and(|input| input.canonicalize().is_ok_and(|input| input == place)) {
+                let fault = Fault::new(output_flag, format!("{} is the file that {flag} names", path.display()));
+                faults.push(fault.hint("name another file: the results would replace it"));
+            }
         }
     }
 }
@@ -110,6 +128,7 @@ fn inputs(args: &RunArgs, example: Option<&Example>) -> Inputs {
         profile_dir: args.dirs.profile_dir.clone(),
         model_dir: args.dirs.model_dir.clone(),
         architecture_dir: args.dirs.architecture_dir.clone(),
+        pim_dir: args.model.pim_dir.clone(),
         latency_source: match args.model.latency_source.as_deref() {
             Some("profile") => LatencySource::Profile,
             Some("analytic") => LatencySource::Analytic,
@@ -134,8 +153,14 @@ fn flags(args: &RunArgs) -> Flags {
         long_prefill_token_threshold: scheduler.long_prefill_token_threshold,
         chunked_prefill: !scheduler.no_enable_chunked_prefill,
         prefix_caching: !scheduler.no_enable_prefix_caching,
+        prefix_storage: known(&model.prefix_storage),
+        prefix_sharing: model.enable_prefix_sharing,
         reserve_full_isl: !scheduler.no_reserve_full_isl,
         block_copy: !routing.no_enable_block_copy,
+        local_offloading: model.enable_local_offloading,
+        attn_offloading: model.enable_attn_offloading,
+        sub_batch_interleaving: model.enable_sub_batch_interleaving,
+        skip_prefill: scheduler.skip_prefill,
         npu_memory_utilization: model.npu_memory_utilization,
         request_routing: policy(&routing.request_routing_policy),
         expert_routing: policy(&routing.expert_routing_policy),
@@ -187,7 +212,7 @@ fn unfit_requests(source: &str, loaded: &Loaded, workload: &Workload) -> Faults 
 }
 
 /// Tells what will run, on standard error.
-fn introduce(loaded: &Loaded, workload: &Workload) {
+fn introduce(args: &RunArgs, loaded: &Loaded, workload: &Workload) {
     for (index, instance) in loaded.instances.iter().enumerate() {
         let model = &loaded.deployment.instances[index].model.name;
         let latency = match instance.latency {
@@ -206,5 +231,8 @@ fn introduce(loaded: &Loaded, workload: &Workload) {
     }
     for note in loaded.notes.iter().chain(&workload.notes) {
         eprintln!("note: {note}");
+    }
+    for flag in args.files.given() {
+        eprintln!("note: {flag} changes nothing: servingsim runs in one process and writes no intermediate files");
     }
 }

@@ -121,34 +121,39 @@ fn cluster_files() {
 }
 
 #[test]
-fn what_is_not_modelled_yet() {
+fn what_does_not_go_together() {
     let mut faults = Faults::new();
     for (from, to) in [
-        (r#""tp_size": 1"#, r#""tp_size": 1, "pp_size": 2"#),
+        (r#""tp_size": 1"#, r#""tp_size": 1, "pp_size": 99"#),
+        (r#""tp_size": 1"#, r#""tp_size": 2, "pp_size": 2, "num_npus": 2"#),
         (r#""pd_type": null"#, r#""pd_type": "prefill""#),
-        (r#""pd_type": null"#, r#""placement": {"default": {"weights": "cpu"}}"#),
+        (r#""pd_type": null"#, r#""pd_type": "decode""#),
+        (r#""pd_type": null"#, r#""pd_type": "both""#),
+        (r#""pd_type": null"#, r#""placement": {"default": {"weights": "cxl"}}"#),
+        (r#""pd_type": null"#, r#""placement": {"default": {"weights": "gpu"}}"#),
+        (r#""pd_type": null"#, r#""placement": {"default": {"weights": "npu", "kv_loc": "cpu"}}"#),
+        (r#""pd_type": null"#, r#""placement": {"blocks": [{"blocks": "0-99", "weights": "cpu"}]}"#),
+        (r#""pd_type": null"#, r#""placement": {"layers": {"qkv_prj": "cpu"}}"#),
         (r#""num_nodes": 1,"#, r#""num_nodes": 1, "cxl_mem": {"mem_size": 1024},"#),
         (r#""num_instances": 1,"#, r#""num_instances": 1, "power": {"base_node_power": 60},"#),
-        (r#""mem_latency": 0}"#, r#""mem_latency": 0, "pim_config": "DDR4_8GB_3200_pim"}"#),
         (r#""tp_size": 1,"#, r#""tp_size": 1, "enable_attn_offloading": true,"#),
+        (r#""tp_size": 1,"#, r#""tp_size": 1, "enable_sub_batch_interleaving": true,"#),
+        (r#""tp_size": 1,"#, r#""tp_size": 1, "prefix_storage": "CXL","#),
+        (r#""tp_size": 1,"#, r#""tp_size": 1, "enable_prefix_sharing": true,"#),
     ] {
         faults.check_cluster(from, to);
     }
+    faults.check("a type of memory that is unknown", &["--enable-attn-offloading"], |folder| {
+        folder
+            .write("cluster.json", CLUSTER.replacen("latency\": 0}", "latency\": 0, \"pim_config\": \"DDR9_pim\"}", 1));
+    });
     for flags in [
-        &["--prefix-storage", "CPU"][..],
-        &["--prefix-storage", "CXL"],
-        &["--enable-prefix-sharing"],
-        &["--enable-local-offloading"],
+        &["--prefix-storage", "CXL"][..],
         &["--enable-attn-offloading"],
         &["--enable-sub-batch-interleaving"],
-        &["--skip-prefill"],
         &["--request-routing-policy", "CUSTOM"],
         &["--expert-routing-policy", "CUSTOM"],
         &["--network-backend", "ns3"],
-        &["--run-id", "1"],
-        &["--inputs-root", "inputs"],
-        &["--cleanup-inputs"],
-        &["--no-cleanup-inputs"],
     ] {
         faults.check_flags(flags);
     }
@@ -362,7 +367,7 @@ fn outputs() {
 #[test]
 fn faults_in_several_places_are_told_at_once() {
     let mut faults = Faults::new();
-    let flags = ["--block-size", "0", "--skip-prefill", "--gpu-constants", "nowhere.json"];
+    let flags = ["--block-size", "0", "--network-backend", "ns3", "--gpu-constants", "nowhere.json"];
     faults.check("flags, cluster and workload", &flags, |folder| {
         folder.write("cluster.json", CLUSTER.replace("tp_size", "tp_sise").replace("tiny", "large"));
         folder.write("workload.jsonl", WORKLOAD.replace("_toks\": 4", "_toks\": -4"));

@@ -65,6 +65,14 @@ const SMALL_STEPS: &[&str] = &["--dataset", "crowd.jsonl", "--max-num-batched-to
 /// Room for the KV of a few requests only.
 const LITTLE_MEMORY: &[&str] =
     &["--dataset", "crowd.jsonl", "--max-num-batched-tokens", "100", "--npu-memory-utilization", "0.312"];
+/// Host memory that keeps prefixes, and prompts that begin alike.
+const CPU_PREFIXES: &[&str] = &["--dataset", "alike.jsonl", "--prefix-storage", "CPU"];
+/// A dense model whose hosts' memory computes.
+const PIM: &[&str] = &["--cluster-config", "pim.cluster.json", "--dataset", "crowd.jsonl"];
+const PIM_ATTENTION: &[&str] =
+    &["--cluster-config", "pim.cluster.json", "--dataset", "crowd.jsonl", "--enable-attn-offloading"];
+/// Memory that all nodes share.
+const CXL: &[&str] = &["--cluster-config", "cxl.cluster.json", "--dataset", "alike.jsonl"];
 /// Experts that differ from block to block.
 const RANDOM_EXPERTS: &[&str] = &["--expert-routing-policy", "RAND"];
 
@@ -102,9 +110,11 @@ const ROWS: &[(&[&str], &[&str], Effect)] = &[
     (NO_OTHERS, &["--no-enable-block-copy"], Keeps),
     (NO_OTHERS, &["--enable-prefix-caching"], Keeps),
     (NO_OTHERS, &["--no-enable-prefix-caching"], Changes),
-    (NO_OTHERS, &["--enable-prefix-sharing"], Refused),
+    (NO_OTHERS, &["--enable-prefix-sharing"], Changes),
+    (CPU_PREFIXES, &["--enable-prefix-sharing"], Changes),
     (NO_OTHERS, &["--prefix-storage", "None"], Keeps),
-    (NO_OTHERS, &["--prefix-storage", "CPU"], Refused),
+    (CXL, &["--prefix-storage", "CXL"], Changes),
+    (NO_OTHERS, &["--prefix-storage", "CPU"], Changes),
     (NO_OTHERS, &["--prefix-storage", "CXL"], Refused),
     (SMALL_STEPS, &["--enable-chunked-prefill"], Keeps),
     (SMALL_STEPS, &["--no-enable-chunked-prefill"], Changes),
@@ -112,10 +122,12 @@ const ROWS: &[(&[&str], &[&str], Effect)] = &[
     (LITTLE_MEMORY, &["--no-reserve-full-isl"], Changes),
     (NO_OTHERS, &["--npu-memory-utilization", "0.5"], Changes),
     (NO_OTHERS, &["--npu-memory-utilization", "0.9"], Keeps),
-    (NO_OTHERS, &["--enable-local-offloading"], Refused),
+    (NO_OTHERS, &["--enable-local-offloading"], Changes),
     (NO_OTHERS, &["--enable-attn-offloading"], Refused),
     (NO_OTHERS, &["--enable-sub-batch-interleaving"], Refused),
-    (NO_OTHERS, &["--skip-prefill"], Refused),
+    (PIM, &["--enable-attn-offloading"], Changes),
+    (PIM_ATTENTION, &["--enable-sub-batch-interleaving"], Changes),
+    (NO_OTHERS, &["--skip-prefill"], Changes),
     (NO_OTHERS, &["--log-interval", "0.5"], Changes),
     (NO_OTHERS, &["--log-interval", "1.0"], Keeps),
     (NO_OTHERS, &["--log-level", "INFO"], Changes),
@@ -123,17 +135,52 @@ const ROWS: &[(&[&str], &[&str], Effect)] = &[
     (NO_OTHERS, &["--log-level", "WARNING"], Keeps),
     (NO_OTHERS, &["--network-backend", "analytical"], Keeps),
     (NO_OTHERS, &["--network-backend", "ns3"], Refused),
-    (NO_OTHERS, &["--run-id", "7"], Refused),
-    (NO_OTHERS, &["--inputs-root", "files"], Refused),
-    (NO_OTHERS, &["--cleanup-inputs"], Refused),
-    (NO_OTHERS, &["--no-cleanup-inputs"], Refused),
+    (NO_OTHERS, &["--run-id", "7"], Changes),
+    (NO_OTHERS, &["--inputs-root", "files"], Changes),
+    (NO_OTHERS, &["--cleanup-inputs"], Changes),
+    (NO_OTHERS, &["--no-cleanup-inputs"], Changes),
 ];
+
+const PIM_CLUSTER: &str = r#"{
+    "num_nodes": 1, "link_bw": 16, "link_latency": 20000,
+    "nodes": [{
+        "num_instances": 1,
+        "cpu_mem": {"mem_size": 512, "mem_bw": 256, "mem_latency": 0, "pim_config": "DDR4_8GB_3200_pim"},
+        "instances": [{
+            "model_name": "meta-llama/Llama-3.1-8B", "hardware": "RTXPRO6000",
+            "npu_mem": {"mem_size": 96, "mem_bw": 1597, "mem_latency": 0}, "tp_size": 1
+        }]
+    }]
+}"#;
+
+const CXL_CLUSTER: &str = r#"{
+    "num_nodes": 1, "link_bw": 16, "link_latency": 20000,
+    "cxl_mem": {"mem_size": 1024, "mem_bw": 60, "mem_latency": 250, "num_devices": 1},
+    "nodes": [{
+        "num_instances": 1,
+        "cpu_mem": {"mem_size": 512, "mem_bw": 256, "mem_latency": 0},
+        "instances": [{
+            "model_name": "meta-llama/Llama-3.1-8B", "hardware": "RTXPRO6000",
+            "npu_mem": {"mem_size": 96, "mem_bw": 1597, "mem_latency": 0}, "tp_size": 1
+        }]
+    }]
+}"#;
 
 #[test]
 fn every_flag_is_followed_or_refused() {
     let folder = Folder::new();
     assert_eq!(folder.run(&["examples", "--write", "files"]).code, Some(0));
     folder.write("crowd.jsonl", "{\"input_toks\": 300, \"output_toks\": 40, \"arrival_time_ns\": 0}\n".repeat(16));
+    let tokens = vec!["7"; 600].join(",");
+    let alike = |second: u64| {
+        let arrival_ns = second * 1_000_000_000;
+        format!(
+            r#"{{"input_toks": 600, "output_toks": 4, "arrival_time_ns": {arrival_ns}, "input_tok_ids": [{tokens}]}}"#
+        ) + "\n"
+    };
+    folder.write("alike.jsonl", (0..4).map(alike).collect::<String>());
+    folder.write("pim.cluster.json", PIM_CLUSTER);
+    folder.write("cxl.cluster.json", CXL_CLUSTER);
     for (others, flag, expected) in ROWS {
         let base = run(&folder, others);
         assert_eq!(base.0.code, Some(0), "{others:?}: {}", base.0);
@@ -147,7 +194,9 @@ fn every_flag_is_followed_or_refused() {
         if effect == Refused {
             let stderr = &with_flag.0.stderr;
             assert_eq!(with_flag.0.code, Some(2), "{flag:?}");
-            assert!(stderr.starts_with(&format!("error: {}: ", flag[0])) && stderr.contains("hint: "), "{stderr}");
+            // Either the flag itself is refused, or the cluster lacks something that it needs.
+            let place = [flag[0], "moe-dp-ep.cluster.json:"].map(|place| format!("error: {place}"));
+            assert!(place.iter().any(|place| stderr.starts_with(place)) && stderr.contains("hint: "), "{stderr}");
         }
     }
     let tried: BTreeSet<&str> = ROWS.iter().map(|(_, flag, _)| flag[0]).collect();

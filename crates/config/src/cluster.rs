@@ -1,28 +1,25 @@
 //! The cluster file as it stands: each value checked by itself, not yet against the others.
 //!
-//! The keys are those of section 1 of the behaviour contract. Keys that ask for something this simulator can't do yet
-//! are refused by name unless they hold their harmless value; leaving them out of account would give wrong results.
+//! The keys are those of section 1 of the behaviour contract; others are faults. What nodes share is here, the rest of
+//! them in [`crate::instances`], [`crate::placement`] and [`crate::power`].
 
 use std::sync::Arc;
 
 use diagnostics::Faults;
-use model::{Dtype, KvCacheDtype};
 
+use crate::instances::{self, Instance};
 use crate::json::{self, Bounds, Cursor, Document, Object, Place, Placed};
-use crate::placement;
-use crate::settings::BLOCK_SIZE_MOST;
+use crate::power::{self, PowerFile};
 
 /// Most of anything that is counted one by one: nodes, instances, NPUs, sequences.
-const MOST: u64 = 1 << 20;
-/// Tokens that any limit may give.
-const MOST_TOKENS: u64 = 1 << 40;
+pub(crate) const MOST: u64 = 1 << 20;
 /// Largest memory in GiB, so that bytes stay exact in a double.
 const MOST_GIB: f64 = (1u64 << 22) as f64;
 /// Bandwidth is cut to whole bytes a nanosecond where it is used, so it begins at 1.
-const BANDWIDTH: Bounds = Bounds::From { least: 1.0, most: 1e9 };
+pub(crate) const BANDWIDTH: Bounds = Bounds::From { least: 1.0, most: 1e9 };
 /// Far below any link; keeps the time of a message within 64 bits.
 const LINK_BANDWIDTH: Bounds = Bounds::From { least: 1e-3, most: 1e9 };
-const LATENCY: Bounds = Bounds::From { least: 0.0, most: 1e12 };
+pub(crate) const LATENCY: Bounds = Bounds::From { least: 0.0, most: 1e12 };
 
 /// What one cluster file says.
 pub(crate) struct Cluster {
@@ -34,14 +31,22 @@ pub(crate) struct Cluster {
 
 /// What instances share.
 pub(crate) struct Shared {
-    /// Number of nodes.
-    pub(crate) num_nodes: u32,
+    /// The nodes, in order.
+    pub(crate) nodes: Vec<Node>,
     /// Link bandwidth in GiB/s.
     pub(crate) link_bandwidth: LinkSetting,
     /// Link latency in ns.
     pub(crate) link_latency: LinkSetting,
-    /// Host memory of the first node, which stands for all nodes.
-    pub(crate) host_memory: Memory,
+    /// Memory that every node reaches.
+    pub(crate) cxl_memory: Option<CxlMemory>,
+}
+
+/// What the instances of one node share.
+pub(crate) struct Node {
+    /// Host memory.
+    pub(crate) cpu_memory: CpuMemory,
+    /// What its parts draw, where the file says so.
+    pub(crate) power: Option<PowerFile>,
 }
 
 /// A setting of links: one for all dimensions of the topology, or one for each.
@@ -64,7 +69,7 @@ impl LinkSetting {
     }
 }
 
-/// One memory.
+/// Memory of an NPU.
 pub(crate) struct Memory {
     /// Size in GiB.
     pub(crate) size_gib: Placed<f64>,
@@ -76,45 +81,30 @@ pub(crate) struct Memory {
     pub(crate) utilisation: Option<f64>,
 }
 
-/// One instance.
-pub(crate) struct Instance {
+/// Host memory of a node. Its speed may be left to the type of memory it computes in.
+pub(crate) struct CpuMemory {
     /// Where it begins.
     pub(crate) place: Place,
-    /// Index of its node.
-    pub(crate) node: usize,
-    /// The model it serves.
-    pub(crate) model_name: Placed<String>,
-    /// The type of its NPUs.
-    pub(crate) hardware: Placed<String>,
-    /// Memory of each NPU.
-    pub(crate) npu_memory: Memory,
-    /// Number of NPUs.
-    pub(crate) num_npus: Option<Placed<u64>>,
-    /// Tensor-parallel degree.
-    pub(crate) tp_size: Option<Placed<u64>>,
-    /// Pipeline-parallel degree.
-    pub(crate) pp_size: Option<Placed<u64>>,
-    /// Expert-parallel degree over the whole group.
-    pub(crate) ep_size: Option<Placed<u64>>,
-    /// The data-parallel group it steps with.
-    pub(crate) dp_group: Option<Placed<String>>,
-    /// What it says instead of the flags.
-    pub(crate) overrides: Overrides,
+    /// Size in GiB.
+    pub(crate) size_gib: Placed<f64>,
+    /// Bandwidth in GB/s.
+    pub(crate) bandwidth_gb_per_s: Option<f64>,
+    /// Latency of an access in ns.
+    pub(crate) latency_ns: Option<f64>,
+    /// The type of memory where it computes itself.
+    pub(crate) pim_config: Option<Placed<String>>,
 }
 
-/// Run-time flags that an instance sets for itself.
-#[derive(Default)]
-pub(crate) struct Overrides {
-    pub(crate) max_num_seqs: Option<u64>,
-    pub(crate) max_num_batched_tokens: Option<u64>,
-    pub(crate) long_prefill_token_threshold: Option<u64>,
-    pub(crate) block_size: Option<u64>,
-    pub(crate) dtype: Option<Dtype>,
-    pub(crate) kv_cache_dtype: Option<KvCacheDtype>,
-    pub(crate) chunked_prefill: Option<bool>,
-    pub(crate) prefix_caching: Option<bool>,
-    pub(crate) reserve_full_isl: Option<bool>,
-    pub(crate) block_copy: Option<bool>,
+/// A pool of memory that every node reaches.
+pub(crate) struct CxlMemory {
+    /// Size in GiB.
+    pub(crate) size_gib: Placed<f64>,
+    /// Bandwidth of each device in GB/s.
+    pub(crate) bandwidth_gb_per_s: f64,
+    /// Latency of an access in ns.
+    pub(crate) latency_ns: f64,
+    /// Devices that serve accesses beside each other.
+    pub(crate) num_devices: u32,
 }
 
 /// Reads a cluster file. `None` when it has no nodes to speak of; everything wrong is in `faults`.
@@ -124,26 +114,25 @@ pub(crate) fn read(document: &Arc<Document>, faults: &mut Faults) -> Option<Clus
 
 fn cluster(root: &Object<'_>) -> Option<Cluster> {
     root.reject_unknown(&["num_nodes", "link_bw", "link_latency", "cxl_mem", "nodes"]);
-    refuse(root, "cxl_mem", "CXL memory is not modelled yet");
     let link_bandwidth = root.require("link_bw").and_then(|value| link_setting(&value, LINK_BANDWIDTH));
     let link_latency = root.require("link_latency").and_then(|value| link_setting(&value, LATENCY));
+    let cxl_memory = readable(root, "cxl_mem", cxl_memory);
     let nodes = root.require("nodes");
     let elements = nodes.as_ref().and_then(|nodes| nodes.array());
     check_length(root, "num_nodes", "nodes", elements.as_ref().map(Vec::len));
     let (nodes, elements) = (nodes?, elements?);
 
-    let (mut host_memories, mut instances) = (Vec::new(), Vec::new());
+    let (mut read_nodes, mut instances) = (Vec::new(), Vec::new());
     let mut num_instances = 0;
     for (index, element) in elements.iter().enumerate() {
-        let Some(node) = element.object() else { continue };
-        node.reject_unknown(&["num_instances", "cpu_mem", "instances", "power"]);
-        refuse(&node, "power", "power is not modelled yet");
-        host_memories.push(node.require("cpu_mem").and_then(|value| memory(&value, false)));
-        let elements = node.require("instances").and_then(|value| value.array());
-        check_length(&node, "num_instances", "instances", elements.as_ref().map(Vec::len));
+        let Some(object) = element.object() else { continue };
+        object.reject_unknown(&["num_instances", "cpu_mem", "instances", "power"]);
+        read_nodes.extend(node(&object));
+        let elements = object.require("instances").and_then(|value| value.array());
+        check_length(&object, "num_instances", "instances", elements.as_ref().map(Vec::len));
         let elements = elements.unwrap_or_default();
         num_instances += elements.len();
-        instances.extend(elements.iter().filter_map(|element| instance(&element.object()?, index)));
+        instances.extend(elements.iter().filter_map(|element| instances::read(&element.object()?, index)));
     }
     if elements.is_empty() {
         nodes.push(nodes.place().fault("a cluster needs at least one node"));
@@ -151,22 +140,22 @@ fn cluster(root: &Object<'_>) -> Option<Cluster> {
         nodes.push(nodes.place().fault("a cluster needs at least one instance"));
     }
 
+    let all_read = !elements.is_empty() && read_nodes.len() == elements.len();
     let shared = || {
         Some(Shared {
-            num_nodes: u32::try_from(elements.len()).ok()?,
+            nodes: read_nodes,
             link_bandwidth: link_bandwidth?,
             link_latency: link_latency?,
-            host_memory: host_memories.into_iter().next()??,
+            cxl_memory: cxl_memory?,
         })
     };
-    Some(Cluster { instances, shared: shared() })
+    Some(Cluster { instances, shared: all_read.then(shared).flatten() })
 }
 
-/// Refuses a key that asks for what can't be simulated yet.
-fn refuse(object: &Object<'_>, key: &str, reason: &str) {
-    if let Some(value) = object.get(key) {
-        value.push(value.place().fault(reason).hint(format!("remove `{key}`")));
-    }
+fn node(object: &Object<'_>) -> Option<Node> {
+    let cpu_memory = object.require("cpu_mem").and_then(|value| cpu_memory(&value));
+    let power = optional(object, "power", power::read);
+    Some(Node { cpu_memory: cpu_memory?, power })
 }
 
 /// Holds the count under `key` against the length of `list`, unless that could not be read.
@@ -187,138 +176,72 @@ fn link_setting(value: &Cursor<'_>, bounds: Bounds) -> Option<LinkSetting> {
     Some(LinkSetting { place: value.place(), values, is_list: value.is_array() })
 }
 
-fn memory(value: &Cursor<'_>, is_npu: bool) -> Option<Memory> {
+/// Reads the memory of an NPU.
+pub(crate) fn npu_memory(value: &Cursor<'_>) -> Option<Memory> {
     let object = value.object()?;
-    let extra = if is_npu { "mem_util" } else { "pim_config" };
-    object.reject_unknown(&["mem_size", "mem_bw", "mem_latency", extra]);
-    let number = |key, bounds| object.require(key).and_then(|value| value.number(bounds));
-    let size_gib = number("mem_size", Bounds::Positive { most: MOST_GIB });
-    let bandwidth = number("mem_bw", BANDWIDTH);
-    let latency = number("mem_latency", LATENCY);
-    let mut utilisation = None;
-    if is_npu {
-        utilisation = optional(&object, "mem_util", |value| value.number(Bounds::FRACTION));
-    } else {
-        refuse(&object, "pim_config", "processing in memory is not modelled yet");
-    }
+    object.reject_unknown(&["mem_size", "mem_bw", "mem_latency", "mem_util"]);
+    let [size, bandwidth, latency] = memory(|key| object.require(key));
+    let utilisation = optional(&object, "mem_util", |value| value.number(Bounds::FRACTION));
     Some(Memory {
-        size_gib: size_gib?,
+        size_gib: size?,
         bandwidth_gb_per_s: bandwidth?.value,
         latency_ns: latency?.value,
         utilisation: utilisation.map(|share| share.value),
     })
 }
 
+fn cpu_memory(value: &Cursor<'_>) -> Option<CpuMemory> {
+    let object = value.object()?;
+    object.reject_unknown(&["mem_size", "mem_bw", "mem_latency", "pim_config"]);
+    let pim_config = optional(&object, "pim_config", |value| value.string());
+    // Its speed is that of the memory type, if it is one that computes.
+    let may_lack = |key: &str| pim_config.is_some() && key != "mem_size";
+    let [size, bandwidth, latency] = memory(|key| if may_lack(key) { object.get(key) } else { object.require(key) });
+    Some(CpuMemory {
+        place: object.place(),
+        size_gib: size?,
+        bandwidth_gb_per_s: bandwidth.map(|bandwidth| bandwidth.value),
+        latency_ns: latency.map(|latency| latency.value),
+        pim_config,
+    })
+}
+
+fn cxl_memory(value: &Cursor<'_>) -> Option<CxlMemory> {
+    let object = value.object()?;
+    object.reject_unknown(&["mem_size", "mem_bw", "mem_latency", "num_devices"]);
+    let [size, bandwidth, latency] = memory(|key| object.require(key));
+    let num_devices = match object.get("num_devices") {
+        Some(value) => value.count(1, MOST).map(|count| count.value as u32),
+        None => Some(1),
+    };
+    Some(CxlMemory {
+        size_gib: size?,
+        bandwidth_gb_per_s: bandwidth?.value,
+        latency_ns: latency?.value,
+        num_devices: num_devices?,
+    })
+}
+
+/// Size, bandwidth and latency of a memory, as far as `get` finds them.
+fn memory<'r>(get: impl Fn(&'static str) -> Option<Cursor<'r>>) -> [Option<Placed<f64>>; 3] {
+    let size = Bounds::Positive { most: MOST_GIB };
+    [("mem_size", size), ("mem_bw", BANDWIDTH), ("mem_latency", LATENCY)]
+        .map(|(key, bounds)| get(key).and_then(|value| value.number(bounds)))
+}
+
 /// Reads `key` if it is there.
-fn optional<T>(object: &Object<'_>, key: &str, read: impl FnOnce(&Cursor<'_>) -> Option<T>) -> Option<T> {
+pub(crate) fn optional<T>(object: &Object<'_>, key: &str, read: impl FnOnce(&Cursor<'_>) -> Option<T>) -> Option<T> {
     object.get(key).and_then(|value| read(&value))
 }
 
 /// Reads `key` if it is there. `None` when it is there and can't be read: what follows from it is not to be judged.
-fn readable<T>(object: &Object<'_>, key: &str, read: impl FnOnce(&Cursor<'_>) -> Option<T>) -> Option<Option<T>> {
+pub(crate) fn readable<T>(
+    object: &Object<'_>,
+    key: &str,
+    read: impl FnOnce(&Cursor<'_>) -> Option<T>,
+) -> Option<Option<T>> {
     match object.get(key) {
         Some(value) => read(&value).map(Some),
         None => Some(None),
-    }
-}
-
-const INSTANCE_KEYS: &[&str] = &[
-    "model_name",
-    "hardware",
-    "npu_mem",
-    "num_npus",
-    "tp_size",
-    "pp_size",
-    "ep_size",
-    "dp_group",
-    "pd_type",
-    "placement",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "long_prefill_token_threshold",
-    "block_size",
-    "dtype",
-    "kv_cache_dtype",
-    "enable_chunked_prefill",
-    "enable_prefix_caching",
-    "reserve_full_isl",
-    "enable_local_offloading",
-    "enable_attn_offloading",
-    "enable_sub_batch_interleaving",
-    "enable_block_copy",
-];
-
-fn instance(object: &Object<'_>, node: usize) -> Option<Instance> {
-    object.reject_unknown(INSTANCE_KEYS);
-    let string = |key| object.require(key).and_then(|value| value.string());
-    let degree = |key| readable(object, key, |value| value.count(1, MOST));
-    let model_name = string("model_name");
-    let hardware = string("hardware");
-    let npu_memory = object.require("npu_mem").and_then(|value| memory(&value, true));
-    let [num_npus, tp_size, pp_size, ep_size] = ["num_npus", "tp_size", "pp_size", "ep_size"].map(degree);
-    let dp_group = readable(object, "dp_group", |value| value.string());
-    refuse_unsupported(object);
-    if let Some(value) = object.get("placement") {
-        placement::check(&value);
-    }
-    Some(Instance {
-        place: object.place(),
-        node,
-        overrides: overrides(object),
-        model_name: model_name?,
-        hardware: hardware?,
-        npu_memory: npu_memory?,
-        num_npus: num_npus?,
-        tp_size: tp_size?,
-        pp_size: pp_size?,
-        ep_size: ep_size?,
-        dp_group: dp_group?,
-    })
-}
-
-fn refuse_unsupported(object: &Object<'_>) {
-    if let Some(value) = object.get("pd_type")
-        && let Some(kind) = value.string()
-    {
-        let message = match kind.value.as_str() {
-            "prefill" | "decode" => "splitting prefill from decode is not supported yet".to_owned(),
-            other => format!("expected null, `prefill` or `decode`, found `{other}`"),
-        };
-        value.push(kind.place.fault(message).hint("write null"));
-    }
-    for (key, feature) in [
-        ("enable_local_offloading", "weight offloading"),
-        ("enable_attn_offloading", "attention offloading"),
-        ("enable_sub_batch_interleaving", "sub-batch interleaving"),
-    ] {
-        if let Some(value) = object.get(key)
-            && let Some(Placed { value: true, place }) = value.boolean()
-        {
-            value.push(place.fault(format!("{feature} is not supported yet")).hint(format!("remove `{key}`")));
-        }
-    }
-}
-
-fn overrides(object: &Object<'_>) -> Overrides {
-    let count = |key, least, most| optional(object, key, |value| value.count(least, most)).map(|count| count.value);
-    let switch = |key| optional(object, key, |value| value.boolean()).map(|switch| switch.value);
-    let dtype = optional(object, "dtype", |value| value.name_of(Dtype::ALL, Dtype::name));
-    let kv_cache_dtype = optional(object, "kv_cache_dtype", |value| {
-        value.name_of(&[KvCacheDtype::Auto, KvCacheDtype::Fp8], |dtype| match dtype {
-            KvCacheDtype::Auto => "auto",
-            KvCacheDtype::Fp8 => "fp8",
-        })
-    });
-    Overrides {
-        max_num_seqs: count("max_num_seqs", 0, MOST_TOKENS),
-        max_num_batched_tokens: count("max_num_batched_tokens", 0, MOST_TOKENS),
-        long_prefill_token_threshold: count("long_prefill_token_threshold", 0, MOST_TOKENS),
-        block_size: count("block_size", 1, BLOCK_SIZE_MOST),
-        dtype: dtype.map(|dtype| dtype.value),
-        kv_cache_dtype: kv_cache_dtype.map(|dtype| dtype.value),
-        chunked_prefill: switch("enable_chunked_prefill"),
-        prefix_caching: switch("enable_prefix_caching"),
-        reserve_full_isl: switch("reserve_full_isl"),
-        block_copy: switch("enable_block_copy"),
     }
 }

@@ -4,21 +4,24 @@ use std::path::Path;
 use std::sync::Arc;
 
 use diagnostics::{Fault, Faults};
-use engine::{Deployment, GroupSpec, InstanceSpec, KvSpec};
+use engine::{Deployment, GroupSpec, InstanceSpec, KvSpec, NodePower, Placement, Polling};
 use latency::OpLatency;
 use model::{Architecture, Layer};
-use network::{MemoryDevices, System};
+use network::{Location, Memory, MemoryDevices, MemorySpeed, System};
 use units::{GIB, GroupId, InstanceId, NodeId};
 
 use crate::architectures::Architectures;
-use crate::cluster::{self, Cluster, Instance, Shared};
+use crate::cluster::{self, Cluster, Shared};
 use crate::groups::{self, Group, Member};
+use crate::instances::Instance;
 use crate::latencies::{Latencies, LatencyUsed};
-use crate::memory::{self, Capacity};
+use crate::memory::{self, Capacity, Weights};
 use crate::models::Models;
+use crate::pim::PimMemory;
 use crate::report::Report;
 use crate::settings::Settings;
-use crate::{Inputs, InstanceSummary, Loaded, parallelism};
+use crate::tiers::Tiers;
+use crate::{Inputs, InstanceSummary, Loaded, offloading, parallelism, power, roles, tiers};
 
 /// Handling of a message at each of its ends, in every deployment (behaviour contract, section 2).
 const ENDPOINT_DELAY_NS: u64 = 10;
@@ -28,14 +31,32 @@ struct Footing {
     architecture: Arc<Architecture>,
     latency: Arc<dyn OpLatency>,
     latency_used: LatencyUsed,
+    placement: Placement,
     capacity: Capacity,
+}
+
+/// A cluster as far as it was read and found sound, and what was made of it.
+struct Parts<'c> {
+    inputs: &'c Inputs,
+    shared: &'c Shared,
+    members: Vec<Member<'c>>,
+    groups: Vec<Group>,
+    footings: Vec<Footing>,
+    tiers: Tiers,
+    /// Host memory by node, where it computes.
+    pim: Option<Vec<PimMemory>>,
+    power: Option<Vec<NodePower>>,
 }
 
 /// See [`crate::load`].
 pub(crate) fn load(inputs: &Inputs) -> Result<Loaded, Faults> {
     let mut report = Report::default();
     inputs.flags.check(&mut report.faults);
-    for (flag, folder) in [("--model-dir", &inputs.model_dir), ("--architecture-dir", &inputs.architecture_dir)] {
+    for (flag, folder) in [
+        ("--model-dir", &inputs.model_dir),
+        ("--architecture-dir", &inputs.architecture_dir),
+        ("--pim-dir", &inputs.pim_dir),
+    ] {
         check_folder(flag, folder.as_deref(), &mut report);
     }
     let flags_are_sound = report.faults.is_empty();
@@ -44,27 +65,40 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Loaded, Faults> {
     let Some(cluster) = cluster::read(&document, &mut report.faults) else { return Err(report.faults) };
     let file_is_sound = report.faults.is_empty();
     let members = members(&cluster, inputs, &mut report);
-    // Groups are judged only when all their members are known, memory only when the flags make sense: other faults
-    // would follow from those already told.
-    let groups = if file_is_sound && members.len() == cluster.instances.len() {
-        groups::form(&members, &mut report.faults)
-    } else {
-        Vec::new()
+    // Groups and roles are judged only when all instances are known, memory only when the flags make sense: other
+    // faults would follow from those already told.
+    let mut groups = Vec::new();
+    if file_is_sound && members.len() == cluster.instances.len() {
+        groups = groups::form(&members, &mut report.faults);
+        roles::check(&members, &mut report);
+    }
+    offloading::check_interleaving(&members, &mut report);
+    let Some(shared) = &cluster.shared else {
+        // What instances need by themselves is told all the same.
+        if flags_are_sound {
+            footings(&members, None, inputs, &mut report);
+        }
+        return Err(report.faults);
     };
-    let footings = if flags_are_sound { footings(&members, inputs, &mut report) } else { Vec::new() };
-    if let Some(shared) = &cluster.shared
-        && report.faults.is_empty()
-    {
-        groups::check_links(shared, groups::num_link_dims(&groups), &mut report.faults);
+    let pim = offloading::pim_memories(&shared.nodes, &members, inputs.pim_dir.as_deref(), &mut report);
+    // What memory draws may follow from its type.
+    let power = pim.as_ref().and_then(|pim| power::resolve(&shared.nodes, &members, pim.as_deref(), &mut report));
+    let footings = if flags_are_sound { footings(&members, Some(shared), inputs, &mut report) } else { Vec::new() };
+    let mut tiers = Tiers::default();
+    if report.faults.is_empty() {
+        tiers = tiers::assign(&members, shared, &inputs.flags, &mut report);
+        groups::check_links(shared, groups::num_link_dims(&groups, &members), &mut report.faults);
         check_layers(&groups, &members, &footings, &mut report);
+        if inputs.flags.polling == Polling::Reference {
+            check_stages(&members, &footings, &mut report);
+            check_attention_ranks(&members, &mut report);
+        }
     }
     if !report.faults.is_empty() {
         return Err(report.faults);
     }
-
-    let shared = cluster.shared.as_ref().expect("what can't be read is a fault");
     let instances = members.iter().zip(&footings).map(|(member, footing)| summary(member, footing)).collect();
-    let deployment = assemble(inputs, shared, &members, &footings, &groups);
+    let deployment = Parts { inputs, shared, members, groups, footings, tiers, pim: pim.flatten(), power }.assemble();
     Ok(Loaded { deployment, instances, notes: report.notes })
 }
 
@@ -95,17 +129,22 @@ fn members<'c>(cluster: &'c Cluster, inputs: &Inputs, report: &mut Report) -> Ve
 }
 
 /// Architecture, operator times and memory of each member; fewer than members when there are faults.
-fn footings(members: &[Member<'_>], inputs: &Inputs, report: &mut Report) -> Vec<Footing> {
+fn footings(members: &[Member<'_>], shared: Option<&Shared>, inputs: &Inputs, report: &mut Report) -> Vec<Footing> {
     let mut architectures = Architectures::new(inputs.architecture_dir.clone());
     let (profiles, constants) = (inputs.profile_dir.as_deref(), inputs.gpu_constants.as_deref());
     let mut latencies = Latencies::new(inputs.latency_source, profiles, constants, report);
     let footing = |member: &Member<'_>| {
         let Member { instance, model, degrees, settings } = member;
         let architecture = architectures.get(model, &|message| instance.model_name.place.fault(message), report);
-        let capacity = memory::divide(instance, model, *degrees, settings, &mut report.faults);
+        let cxl_devices = shared.map(|shared| shared.cxl_memory.as_ref().map_or(0, |cxl| cxl.num_devices));
+        let flags = &inputs.flags;
+        let placement =
+            instance.placement.resolve(instance, model.num_hidden_layers, cxl_devices, (flags, settings), report);
         let architecture = architecture?;
+        let weights = Weights { model, architecture: &architecture, placement: &placement };
+        let capacity = memory::divide(instance, weights, *degrees, settings, flags.polling, &mut report.faults);
         let (latency, latency_used) = latencies.get(instance, model, &architecture, *degrees, settings, report)?;
-        Some(Footing { architecture, latency, latency_used, capacity: capacity? })
+        Some(Footing { architecture, latency, latency_used, placement, capacity: capacity? })
     };
     members.iter().filter_map(footing).collect()
 }
@@ -126,62 +165,116 @@ fn check_layers(groups: &[Group], members: &[Member<'_>], footings: &[Footing], 
     }
 }
 
-fn assemble(
-    inputs: &Inputs,
-    shared: &Shared,
-    members: &[Member<'_>],
-    footings: &[Footing],
-    groups: &[Group],
-) -> Deployment {
-    let mut group_of = vec![0; members.len()];
-    for (id, group) in groups.iter().enumerate() {
-        group.members.iter().for_each(|&member| group_of[member] = id);
-    }
-    let instances = members
-        .iter()
-        .zip(footings)
-        .zip(group_of)
-        .map(|((member, footing), group)| instance(member, footing, GroupId::from(group), &groups[group]));
-    let group_specs = groups.iter().map(|group| GroupSpec {
-        name: group.name.clone(),
-        members: group.members.iter().map(|&member| InstanceId::from(member)).collect(),
-        topology: groups::topology(group, &shared.link_bandwidth, &shared.link_latency),
-    });
-    let host = &shared.host_memory;
-    Deployment {
-        instances: instances.collect(),
-        groups: group_specs.collect(),
-        system: System { endpoint_delay_ns: ENDPOINT_DELAY_NS, local_memory_gb_per_s: local_memory_gb_per_s(members) },
-        host_memory: MemoryDevices::new(host.latency_ns, host.bandwidth_gb_per_s, shared.num_nodes),
-        options: inputs.flags.run_options(),
+/// Where experts are routed block by block, LLMServingSim runs a single block, and refuses to cut it into stages.
+fn check_stages(members: &[Member<'_>], footings: &[Footing], report: &mut Report) {
+    for (member, footing) in members.iter().zip(footings) {
+        let blocks_differ = !member.settings.block_copy && member.model.is_moe();
+        let has_one_block = blocks_differ && footing.placement.block_weights.is_empty();
+        if has_one_block && member.degrees.pp > 1 {
+            let fault =
+                member.instance.place.fault("without block copy, LLMServingSim has no blocks for pipeline stages");
+            report.push(fault.hint("use --polling exact, or enable block copy"));
+        }
     }
 }
 
-/// The whole part of the first instance of the last node that has any.
-fn local_memory_gb_per_s(members: &[Member<'_>]) -> f64 {
-    let last_node = members.iter().map(|member| member.instance.node).max();
-    let first = members.iter().find(|member| Some(member.instance.node) == last_node);
-    first.expect("a cluster has instances").instance.npu_memory.bandwidth_gb_per_s.trunc()
+/// What follows attention in memory waits for nothing else in LLMServingSim's traces, so ranks may reach collectives in
+/// different order; where a block has more than those of dense layers, they wait for each other for ever.
+fn check_attention_ranks(members: &[Member<'_>], report: &mut Report) {
+    for member in members.iter().filter(|member| member.settings.attn_offloading) {
+        let (tp, ep) = (member.degrees.tp, member.degrees.ep);
+        if ep > 1 || (tp > 1 && member.settings.sub_batch_interleaving) {
+            let fault = member.instance.place.fault(
+                "with attention in memory, LLMServingSim's ranks can wait for each other for ever in such an instance",
+            );
+            report.push(fault.hint("use --polling exact"));
+        }
+    }
 }
 
-fn instance(member: &Member<'_>, footing: &Footing, group_id: GroupId, group: &Group) -> InstanceSpec {
-    let settings = &member.settings;
-    InstanceSpec {
-        node: NodeId::from(member.instance.node),
-        group: group_id,
-        model: Arc::clone(&member.model),
-        architecture: Arc::clone(&footing.architecture),
-        latency: Arc::clone(&footing.latency),
-        tp: member.degrees.tp,
-        ep: member.degrees.ep,
-        local_ep: group.local_ep,
-        tp_dims: group.tp_dims,
-        ep_dims: group.ep_dims,
-        element_bytes: settings.dtype.bytes(),
-        weight_bytes: footing.capacity.weight_bytes,
-        scheduler: settings.scheduler,
-        kv: footing.capacity.kv,
-        block_copy: settings.block_copy,
+impl Parts<'_> {
+    fn assemble(self) -> Deployment {
+        let mut group_of = vec![0; self.members.len()];
+        for (id, group) in self.groups.iter().enumerate() {
+            group.members.iter().for_each(|&member| group_of[member] = id);
+        }
+        let instances = group_of.iter().enumerate().map(|(member, &group)| self.instance(member, group)).collect();
+        let group_specs = self.groups.iter().map(|group| GroupSpec {
+            name: group.name.clone(),
+            members: group.members.iter().map(|&member| InstanceId::from(member)).collect(),
+            topology: groups::topology(group, &self.shared.link_bandwidth, &self.shared.link_latency),
+        });
+        let local_memory_gb_per_s = self.local_memory().bandwidth_gb_per_s.trunc();
+        Deployment {
+            instances,
+            groups: group_specs.collect(),
+            system: System { endpoint_delay_ns: ENDPOINT_DELAY_NS, local_memory_gb_per_s },
+            memory: self.memory(),
+            tiers: self.tiers.specs,
+            power: self.power,
+            options: self.inputs.flags.run_options(),
+        }
+    }
+
+    /// NPU memory of the first instance of the last node that has any: it stands for all.
+    fn local_memory(&self) -> &cluster::Memory {
+        let last_node = self.members.iter().map(|member| member.instance.node).max();
+        let first = self.members.iter().find(|member| Some(member.instance.node) == last_node);
+        &first.expect("a cluster has instances").instance.npu_memory
+    }
+
+    /// Host memory is that of the first node, on every node.
+    fn memory(&self) -> Memory {
+        let Shared { nodes, cxl_memory, .. } = self.shared;
+        let host = match &self.pim {
+            Some(memories) => Some((memories[0].latency_ns, memories[0].bandwidth_gb_per_s)),
+            None => nodes[0].cpu_memory.latency_ns.zip(nodes[0].cpu_memory.bandwidth_gb_per_s),
+        };
+        let (latency_ns, bandwidth) = host.expect("what is missing is a fault");
+        let npu_memory_is_used = self
+            .footings
+            .iter()
+            .any(|footing| footing.placement.loads_npu_weights || footing.placement.recall_from == Location::Npu);
+        let local = self.local_memory();
+        Memory {
+            host: MemoryDevices::new(latency_ns, bandwidth, nodes.len() as u32),
+            pool: cxl_memory
+                .as_ref()
+                .map(|pool| MemoryDevices::new(pool.latency_ns, pool.bandwidth_gb_per_s, pool.num_devices)),
+            npu: npu_memory_is_used.then(|| MemorySpeed::new(local.latency_ns, local.bandwidth_gb_per_s)),
+        }
+    }
+
+    fn instance(&self, index: usize, group: usize) -> InstanceSpec {
+        let (member, footing) = (&self.members[index], &self.footings[index]);
+        let Member { instance, model, degrees, settings } = member;
+        let pim = self.pim.as_ref().filter(|_| settings.attn_offloading).map(|memories| &memories[instance.node]);
+        let group_spec = &self.groups[group];
+        InstanceSpec {
+            node: NodeId::from(instance.node),
+            group: GroupId::from(group),
+            hardware: instance.hardware.value.clone(),
+            model: Arc::clone(model),
+            architecture: Arc::clone(&footing.architecture),
+            latency: Arc::clone(&footing.latency),
+            role: instance.role(),
+            tp: degrees.tp,
+            pp: degrees.pp,
+            ep: degrees.ep,
+            local_ep: group_spec.local_ep,
+            tp_dims: group_spec.tp_dims,
+            ep_dims: group_spec.ep_dims,
+            element_bytes: settings.dtype.bytes(),
+            weight_bytes: footing.capacity.weight_bytes,
+            scheduler: settings.scheduler,
+            kv: footing.capacity.kv,
+            block_copy: settings.block_copy,
+            expert_routing: None,
+            skips_prefill: self.inputs.flags.skip_prefill,
+            placement: footing.placement.clone(),
+            tier: self.tiers.of_member[index],
+            pim: pim.map(|memory| memory.spec(model, settings.sub_batch_interleaving)),
+        }
     }
 }
 

@@ -1,17 +1,25 @@
 //! Which instances step together, and the topology they share.
 //!
-//! A data-parallel group is a grid of `tp × members` NPUs, tensor parallelism inside an instance, data parallelism
-//! across; a lone instance is a row of `tp`. Trailing dimensions of one NPU are dropped. Tensor-parallel collectives
-//! involve the first dimension. Expert-parallel ones involve the first when the experts' ranks fit in one instance, the
-//! second when each instance is a single NPU, both otherwise (behaviour contract, section 2).
+//! A data-parallel group is a grid of `tp × pp × members` NPUs: tensor parallelism inside a pipeline stage, stages
+//! inside an instance, data parallelism across; vLLM's rank order. The dimension of stages is there when any group of
+//! the cluster has several. Tensor-parallel collectives involve the first dimension. Expert-parallel ones involve the
+//! first when the experts' ranks fit in one stage, that of the members when a stage is a single NPU, both otherwise,
+//! and never that of the stages (behaviour contract, section 2).
+//!
+//! A lone instance has a grid of its own, in which each message crosses the dimension that it crosses in the one grid
+//! that LLMServingSim lays all lone instances out on: `NPUs per instance × instances` when none is tensor-parallel, so
+//! that stages are neighbours in the first dimension, else `tp × stages of all instances`. The peers of a prefill
+//! instance count as another instance. Trailing dimensions of one NPU are dropped.
 
 use std::sync::Arc;
 
 use diagnostics::Faults;
+use engine::Role;
 use model::Model;
 use network::{DimMask, Dimension, Topology};
 
-use crate::cluster::{Instance, LinkSetting, Shared};
+use crate::cluster::{LinkSetting, Shared};
+use crate::instances::Instance;
 use crate::json::{Place, Placed};
 use crate::parallelism::Degrees;
 use crate::settings::Settings;
@@ -45,6 +53,15 @@ pub(crate) struct Group {
     pub(crate) ep_dims: DimMask,
 }
 
+/// What decides over the shape of topologies in one cluster.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Whether groups have a dimension of pipeline stages.
+    groups_have_stages: bool,
+    /// Whether the NPUs of a lone instance are all in the first dimension.
+    lone_is_a_row: bool,
+}
+
 /// The groups of `members`, in order of their first members. Those that can't step together are told in `faults`.
 pub(crate) fn form(members: &[Member<'_>], faults: &mut Faults) -> Vec<Group> {
     let mut named: Vec<(Option<&str>, Vec<usize>)> = Vec::new();
@@ -55,20 +72,54 @@ pub(crate) fn form(members: &[Member<'_>], faults: &mut Faults) -> Vec<Group> {
             None => named.push((name, vec![index])),
         }
     }
-    named.into_iter().filter_map(|(name, indices)| group(name, indices, members, faults)).collect()
+    let layout = Layout {
+        groups_have_stages: members.iter().any(|member| member.instance.dp_group.is_some() && member.degrees.pp > 1),
+        lone_is_a_row: is_one_row_each(members),
+    };
+    let form = |(name, indices): (Option<&str>, Vec<usize>)| match name {
+        Some(name) => group(name, indices, members, layout, faults),
+        None => Some(lone(indices, members, layout)),
+    };
+    named.into_iter().filter_map(form).collect()
 }
 
-fn group(name: Option<&str>, indices: Vec<usize>, members: &[Member<'_>], faults: &mut Faults) -> Option<Group> {
+/// Whether LLMServingSim lays out one row of NPUs an instance: when all are alone, and none is tensor-parallel.
+fn is_one_row_each(members: &[Member<'_>]) -> bool {
+    members.iter().all(|member| member.instance.dp_group.is_none() && member.degrees.tp == 1)
+}
+
+fn lone(indices: Vec<usize>, members: &[Member<'_>], layout: Layout) -> Group {
     let first = &members[indices[0]];
-    if let Some(name) = name {
-        check_agreement(name, &indices, members, faults)?;
+    let Degrees { tp, pp, ep } = first.degrees;
+    let sides = if first.instance.role() == Role::Prefill { 2 } else { 1 };
+    let dims = if layout.lone_is_a_row { vec![pp, sides] } else { vec![tp, pp * sides] };
+    let tp_dims = DimMask::new(&[true]);
+    Group { name: None, members: indices, dims: trimmed(dims), local_ep: ep, tp_dims, ep_dims: tp_dims }
+}
+
+/// Without trailing dimensions of one NPU.
+fn trimmed(mut dims: Vec<u32>) -> Vec<u32> {
+    while dims.len() > 1 && dims.last() == Some(&1) {
+        dims.pop();
     }
-    let Degrees { tp, ep } = first.degrees;
+    dims
+}
+
+fn group(
+    name: &str,
+    indices: Vec<usize>,
+    members: &[Member<'_>],
+    layout: Layout,
+    faults: &mut Faults,
+) -> Option<Group> {
+    let first = &members[indices[0]];
+    check_agreement(name, &indices, members, faults)?;
+    let Degrees { tp, pp, ep } = first.degrees;
     let size = u32::try_from(indices.len()).ok()?;
     let local_ep = if first.model.is_moe() { ep / size } else { 1 };
     if first.model.is_moe() && (!ep.is_multiple_of(size) || local_ep > tp) {
         let instances = if size == 1 { "instance" } else { "instances" };
-        let ranks = format!("dp_group {} of {size} {instances}", name.unwrap_or_default());
+        let ranks = format!("dp_group {name} of {size} {instances}");
         let message = if !ep.is_multiple_of(size) {
             format!("ep_size {ep} can't be spread evenly over the {ranks}")
         } else {
@@ -80,18 +131,15 @@ fn group(name: Option<&str>, indices: Vec<usize>, members: &[Member<'_>], faults
         faults.push(place.fault(message).hint(hint));
         return None;
     }
-    let mut dims = vec![tp, size];
-    if size == 1 {
-        dims.pop();
-    }
-    let ep_dims: &[bool] = match (ep > tp, tp > 1) {
-        (false, _) => &[true, false],
-        (true, true) => &[true, true],
-        (true, false) => &[false, true],
+    // Which dimensions the experts' ranks spread over: that of a stage, that of the members.
+    let (in_stage, over_members) = (ep <= tp || tp > 1, ep > tp);
+    let (dims, ep_dims) = if layout.groups_have_stages {
+        (vec![tp, pp, size], DimMask::new(&[in_stage, false, over_members]))
+    } else {
+        (vec![tp, size], DimMask::new(&[in_stage, over_members]))
     };
-    let mask = |involved: &[bool]| DimMask::new(&involved[..dims.len()]);
-    let (tp_dims, ep_dims) = (mask(&[true, false]), mask(ep_dims));
-    Some(Group { name: name.map(str::to_owned), members: indices, dims, local_ep, tp_dims, ep_dims })
+    let tp_dims = DimMask::new(&[true]);
+    Some(Group { name: Some(name.to_owned()), members: indices, dims: trimmed(dims), local_ep, tp_dims, ep_dims })
 }
 
 /// Members run the same collectives with the same bytes, so they must agree on whatever those depend on.
@@ -113,6 +161,7 @@ fn check_agreement(name: &str, indices: &[usize], members: &[Member<'_>], faults
         differ("model", instance.model_name.place.clone(), first.model.name.clone(), other.model.name.clone());
         let (theirs, ours) = (first.degrees, other.degrees);
         differ("tp_size", degree_place(&instance.tp_size), theirs.tp.to_string(), ours.tp.to_string());
+        differ("pp_size", degree_place(&instance.pp_size), theirs.pp.to_string(), ours.pp.to_string());
         differ("ep_size", degree_place(&instance.ep_size), theirs.ep.to_string(), ours.ep.to_string());
         let dtype = |member: &Member<'_>| member.settings.dtype.name().to_owned();
         differ("dtype", instance.place.clone(), dtype(first), dtype(other));
@@ -121,11 +170,16 @@ fn check_agreement(name: &str, indices: &[usize], members: &[Member<'_>], faults
 }
 
 /// How many dimensions lists of link settings must have: those of the widest group, or, when there are no
-/// data-parallel groups, those of the grid of `NPUs per instance × instances` that LLMServingSim lays all out on.
-pub(crate) fn num_link_dims(groups: &[Group]) -> usize {
-    let in_groups = groups.iter().map(|group| group.dims.len()).max().unwrap_or(1);
-    let all_lone = groups.iter().all(|group| group.name.is_none());
-    if all_lone && groups.len() > 1 { 2 } else { in_groups }
+/// data-parallel groups, those of the grid that LLMServingSim lays all instances out on.
+pub(crate) fn num_link_dims(groups: &[Group], members: &[Member<'_>]) -> usize {
+    if groups.iter().any(|group| group.name.is_some()) {
+        return groups.iter().map(|group| group.dims.len()).max().unwrap_or(1);
+    }
+    let outer_npus = |member: &Member<'_>| {
+        let stages = if is_one_row_each(members) { 1 } else { member.degrees.pp };
+        if member.instance.role() == Role::Prefill { 2 * u64::from(stages) } else { u64::from(stages) }
+    };
+    if members.iter().map(outer_npus).sum::<u64>() > 1 { 2 } else { 1 }
 }
 
 /// Checks the number of link settings against the number of dimensions.

@@ -8,7 +8,7 @@ use diagnostics::Fault;
 use latency::{Analytic, Bundle, BundleName, Catalogue, GpuConstants, OpLatency, Profile};
 use model::{Architecture, Model};
 
-use crate::cluster::Instance;
+use crate::instances::Instance;
 use crate::parallelism::Degrees;
 use crate::report::Report;
 use crate::settings::Settings;

@@ -2,29 +2,37 @@
 //!
 //! [`load`] reads everything a run needs but its workload, infers what was left out, and checks that all of it fits
 //! together: the engine can't fail, so whatever could go wrong is found here. Every fault is reported at once, each
-//! with its file, its path, line and column, and what to write instead where that is known. Features that are not
-//! simulated yet are refused by name, never left out of account.
+//! with its file, its path, line and column, and what to write instead where that is known. What can't be simulated is
+//! refused by name, never left out of account.
 //!
 //! ```text
-//! cluster file ── cluster ──┬─ models, architectures ── parallelism ── groups ──┐
-//! flags ────────────────────┴─ settings ── memory, latencies ───────────────────┴── deployment
+//! cluster file ── cluster, instances ──┬─ models, architectures ── parallelism ── groups, roles ──┐
+//! flags ───────────────────────────────┼─ settings ── placement, memory, latencies ──────────────┼── deployment
+//!                                      └─ offloading, tiers, power ──────────────────────────────┘
 //! ```
 
 mod architectures;
 mod cluster;
 mod deployment;
+mod dram;
 mod files;
 mod groups;
+mod instances;
 mod json;
 mod latencies;
 mod memory;
 mod model_files;
 mod models;
+mod offloading;
 mod parallelism;
+mod pim;
 mod placement;
+mod power;
 mod report;
+mod roles;
 mod settings;
 mod suggest;
+mod tiers;
 mod workload_limits;
 
 use std::path::PathBuf;
@@ -34,7 +42,7 @@ use engine::Deployment;
 
 pub use latencies::{LatencySource, LatencyUsed};
 pub use model_files::ModelFiles;
-pub use settings::Flags;
+pub use settings::{Flags, PrefixStorage};
 pub use workload_limits::WorkloadLimits;
 
 use json::Document;
@@ -73,6 +81,8 @@ pub struct Inputs {
     pub model_dir: Option<PathBuf>,
     /// Architectures beside the built-in ones: `<model_type>.yaml`. They come first.
     pub architecture_dir: Option<PathBuf>,
+    /// Types of memory that compute, beside the parameters that are built in: `<type>.ini`. They come first.
+    pub pim_dir: Option<PathBuf>,
     /// Where operator times come from.
     pub latency_source: LatencySource,
     /// Constants of the analytic model for one type of hardware, beside those that ship.
@@ -89,6 +99,7 @@ impl Inputs {
             profile_dir: None,
             model_dir: None,
             architecture_dir: None,
+            pim_dir: None,
             latency_source: LatencySource::default(),
             gpu_constants: None,
             flags: Flags::default(),

@@ -2,53 +2,74 @@
 //!
 //! `num_npus = tp_size * pp_size`, and `ep_size` is `tp_size` for a mixture of experts, 1 for a dense model, unless
 //! given (behaviour contract, section 2). A tensor-parallel degree must divide the attention heads, as in vLLM's
-//! `ModelConfig.verify_with_parallel_config`. Pipeline stages are not simulated yet.
+//! `ModelConfig.verify_with_parallel_config`, and every pipeline stage needs a block.
 
 use diagnostics::Faults;
 use model::Model;
 
-use crate::cluster::Instance;
+use crate::cluster::MOST;
+use crate::instances::Instance;
 use crate::json::{Place, Placed};
 
 /// The degrees of one instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Degrees {
-    /// Tensor-parallel degree, which is also the number of NPUs.
+    /// Tensor-parallel degree.
     pub(crate) tp: u32,
+    /// Pipeline stages.
+    pub(crate) pp: u32,
     /// Expert-parallel degree over the whole group.
     pub(crate) ep: u32,
 }
 
+impl Degrees {
+    /// NPUs that compute.
+    pub(crate) fn num_npus(self) -> u32 {
+        self.tp * self.pp
+    }
+}
+
 /// The degrees of `instance`, which serves `model`; `None` when they don't fit.
 pub(crate) fn resolve(instance: &Instance, model: &Model, faults: &mut Faults) -> Option<Degrees> {
-    let tp = tensor_parallel(instance, faults)?;
+    let (tp, pp) = tensor_and_pipeline(instance, faults)?;
+    let npus_place = place_of(instance, [&instance.num_npus, &instance.pp_size, &instance.tp_size]);
+    if tp * pp > MOST {
+        let message = format!("tp_size {tp} × pp_size {pp} makes more than {MOST} NPUs");
+        faults.push(npus_place.fault(message));
+        return None;
+    }
     let heads = model.num_attention_heads;
     if !heads.is_multiple_of(tp) {
         let message = format!("tp_size {tp} does not divide {heads} attention heads");
-        faults.push(tensor_place(instance).fault(message).hint(divisors_hint(heads)));
+        let place = place_of(instance, [&instance.tp_size, &instance.num_npus, &None]);
+        faults.push(place.fault(message).hint(divisors_hint(heads)));
+        return None;
+    }
+    let blocks = model.num_hidden_layers;
+    if pp > blocks {
+        let message = format!("pp_size {pp} exceeds the {blocks} blocks of {}", model.name);
+        let place = place_of(instance, [&instance.pp_size, &instance.num_npus, &None]);
+        faults.push(place.fault(message).hint("every stage needs a block"));
         return None;
     }
     let ep = expert_parallel(instance, model, tp, faults)?;
-    Some(Degrees { tp: u32::try_from(tp).ok()?, ep: u32::try_from(ep).ok()? })
+    Some(Degrees { tp: u32::try_from(tp).ok()?, pp: u32::try_from(pp).ok()?, ep: u32::try_from(ep).ok()? })
 }
 
-/// Where the tensor-parallel degree comes from.
-fn tensor_place(instance: &Instance) -> &Place {
-    let given = instance.tp_size.as_ref().or(instance.num_npus.as_ref());
-    given.map_or(&instance.place, |degree| &degree.place)
+/// Where the first of `keys` that is given stands.
+fn place_of<'i>(instance: &'i Instance, keys: [&'i Option<Placed<u64>>; 3]) -> &'i Place {
+    keys.into_iter().flatten().next().map_or(&instance.place, |degree| &degree.place)
 }
 
-fn tensor_parallel(instance: &Instance, faults: &mut Faults) -> Option<u64> {
+/// The tensor-parallel degree, and pipeline stages.
+fn tensor_and_pipeline(instance: &Instance, faults: &mut Faults) -> Option<(u64, u64)> {
     let stages = instance.pp_size.as_ref().map_or(1, |pp| pp.value);
-    let mut pipeline_place = instance.pp_size.as_ref().map(|pp| &pp.place);
-    let (tp, pp) = match (&instance.num_npus, &instance.tp_size) {
-        (None, None) => (1, stages),
-        (None, Some(tp)) => (tp.value, stages),
-        (Some(npus), None) if npus.value.is_multiple_of(stages) => (npus.value / stages, stages),
-        (Some(npus), None) => return uneven(npus, "pp_size", stages, faults),
-        (Some(npus), Some(tp)) if !npus.value.is_multiple_of(tp.value) => {
-            return uneven(npus, "tp_size", tp.value, faults);
-        }
+    match (&instance.num_npus, &instance.tp_size) {
+        (None, None) => Some((1, stages)),
+        (None, Some(tp)) => Some((tp.value, stages)),
+        (Some(npus), None) if npus.value.is_multiple_of(stages) => Some((npus.value / stages, stages)),
+        (Some(npus), None) => uneven(npus, "pp_size", stages, faults),
+        (Some(npus), Some(tp)) if !npus.value.is_multiple_of(tp.value) => uneven(npus, "tp_size", tp.value, faults),
         (Some(npus), Some(tp)) => {
             let inferred = npus.value / tp.value;
             if stages != 1 && stages != inferred {
@@ -56,20 +77,12 @@ fn tensor_parallel(instance: &Instance, faults: &mut Faults) -> Option<u64> {
                 faults.push(npus.place.fault(message).hint(format!("write {}", tp.value * stages)));
                 return None;
             }
-            pipeline_place.get_or_insert(&npus.place);
-            (tp.value, inferred)
+            Some((tp.value, inferred))
         }
-    };
-    if pp > 1 {
-        let message = format!("pipeline parallelism ({pp} stages) is not supported yet");
-        let place = pipeline_place.unwrap_or(&instance.place);
-        faults.push(place.fault(message).hint("use one stage: pp_size 1, num_npus equal to tp_size"));
-        return None;
     }
-    Some(tp)
 }
 
-fn uneven(npus: &Placed<u64>, key: &str, degree: u64, faults: &mut Faults) -> Option<u64> {
+fn uneven(npus: &Placed<u64>, key: &str, degree: u64, faults: &mut Faults) -> Option<(u64, u64)> {
     let message = format!("num_npus {} is not a multiple of {key} {degree}", npus.value);
     let hint = format!("leave `num_npus` out, or write a multiple of {degree}");
     faults.push(npus.place.fault(message).hint(hint));

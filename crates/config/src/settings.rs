@@ -1,15 +1,41 @@
 //! Run-time settings: the flags, and what each instance sets for itself instead.
 
+use std::str::FromStr;
+
 use diagnostics::{Fault, Faults};
 use engine::{All2AllBackend, Polling, RequestRouting, RunOptions, SchedulerSpec};
 use model::{Dtype, KvCacheDtype, Model};
 use units::Duration;
 
-use crate::cluster::Instance;
+use crate::instances::Instance;
 use crate::json::Bounds;
 
 /// Most tokens of a KV block.
 pub(crate) const BLOCK_SIZE_MOST: u64 = 1 << 20;
+
+/// Where the prefix cache below the NPUs' is; by name `None`, `CPU` or `CXL`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrefixStorage {
+    /// There is none.
+    #[default]
+    None,
+    /// In host memory.
+    Cpu,
+    /// In CXL memory.
+    Cxl,
+}
+
+impl FromStr for PrefixStorage {
+    type Err = ();
+    fn from_str(name: &str) -> Result<Self, ()> {
+        match name {
+            "None" => Ok(PrefixStorage::None),
+            "CPU" => Ok(PrefixStorage::Cpu),
+            "CXL" => Ok(PrefixStorage::Cxl),
+            _ => Err(()),
+        }
+    }
+}
 
 /// Run-time flags, named as LLMServingSim and vLLM name them. The default is their default.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,10 +56,22 @@ pub struct Flags {
     pub chunked_prefill: bool,
     /// `--enable-prefix-caching`: whether KV blocks are found again by what they hold.
     pub prefix_caching: bool,
+    /// `--prefix-storage`: where prefixes are kept beside the NPUs.
+    pub prefix_storage: PrefixStorage,
+    /// `--enable-prefix-sharing`: whether the instances of a node (CPU) or of the cluster (CXL) share it.
+    pub prefix_sharing: bool,
     /// `--reserve-full-isl`: whether a request is admitted only when all of it fits.
     pub reserve_full_isl: bool,
     /// `--enable-block-copy`: whether one block's expert routing serves all blocks.
     pub block_copy: bool,
+    /// `--enable-local-offloading`: whether weights on the NPU are loaded from its memory before each layer.
+    pub local_offloading: bool,
+    /// `--enable-attn-offloading`: whether attention of decodes is computed in host memory.
+    pub attn_offloading: bool,
+    /// `--enable-sub-batch-interleaving`: whether a step runs as two halves that alternate between NPU and memory.
+    pub sub_batch_interleaving: bool,
+    /// `--skip-prefill`: whether requests bring the KV of their prompts along, all but the last token's.
+    pub skip_prefill: bool,
     /// `--npu-memory-utilization`: the share of NPU memory for weights and KV, above 0 and at most 1.
     pub npu_memory_utilization: f64,
     /// `--request-routing-policy`.
@@ -61,8 +99,14 @@ impl Default for Flags {
             long_prefill_token_threshold: 0,
             chunked_prefill: true,
             prefix_caching: true,
+            prefix_storage: PrefixStorage::default(),
+            prefix_sharing: false,
             reserve_full_isl: true,
             block_copy: true,
+            local_offloading: false,
+            attn_offloading: false,
+            sub_batch_interleaving: false,
+            skip_prefill: false,
             npu_memory_utilization: 0.9,
             request_routing: RequestRouting::default(),
             expert_routing: moe::Policy::default(),
@@ -117,6 +161,9 @@ pub(crate) struct Settings {
     pub(crate) kv_cache_dtype: KvCacheDtype,
     pub(crate) memory_utilization: f64,
     pub(crate) block_copy: bool,
+    pub(crate) local_offloading: bool,
+    pub(crate) attn_offloading: bool,
+    pub(crate) sub_batch_interleaving: bool,
 }
 
 impl Settings {
@@ -143,6 +190,25 @@ impl Settings {
             kv_cache_dtype: own.kv_cache_dtype.unwrap_or(flags.kv_cache_dtype),
             memory_utilization: instance.npu_memory.utilisation.unwrap_or(flags.npu_memory_utilization),
             block_copy: own.block_copy.unwrap_or(flags.block_copy),
+            local_offloading: own.local_offloading.unwrap_or(flags.local_offloading),
+            attn_offloading: own.attn_offloading.unwrap_or(flags.attn_offloading),
+            sub_batch_interleaving: own
+                .sub_batch_interleaving
+                .as_ref()
+                .map_or(flags.sub_batch_interleaving, |switch| switch.value),
+        }
+    }
+
+    /// Bytes of one element of a key or value.
+    pub(crate) fn kv_element_bytes(&self) -> u64 {
+        self.kv_cache_dtype.bytes(self.dtype)
+    }
+
+    /// The type of keys and values.
+    pub(crate) fn kv_dtype(&self) -> Dtype {
+        match self.kv_cache_dtype {
+            KvCacheDtype::Auto => self.dtype,
+            KvCacheDtype::Fp8 => Dtype::Fp8,
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Which requests a deployment can serve.
 //!
 //! A request may be routed to any instance, and a waiting request that can never start would wait for ever, with all
-//! behind it. So each must fit every instance: its sequence in the model and in an empty KV cache, and, where prompts
-//! are not split, its prompt in one step; `long_prefill_token_threshold` caps what is asked of a step and so lifts the
-//! last limit.
+//! behind it. So each must fit every instance it can reach: its sequence in the model and in an empty KV cache, and,
+//! where prompts are not split, its prompt in one step; `long_prefill_token_threshold` caps what is asked of a step and
+//! so lifts the last limit.
+//!
+//! A prefill instance holds the prompt alone. A decode instance takes over KV that is there already, however long, and
+//! only of requests that have a second token to generate. Requests that bring their KV along have one token to compute.
 
 use diagnostics::{Fault, Faults};
-use engine::{Call, Deployment, Entry, InstanceSpec};
+use engine::{Call, Deployment, Entry, InstanceSpec, Role};
 use units::InstanceId;
 
 /// The longest requests that fit every instance of a deployment.
@@ -14,8 +17,10 @@ use units::InstanceId;
 pub struct WorkloadLimits {
     /// Prompt and output together.
     sequence: Limit,
-    /// Tokens whose KV is held: all but the last one generated.
-    kv: Limit,
+    /// Tokens whose KV is held, by the part of a request's life.
+    whole_kv: Option<Limit>,
+    prefill_kv: Option<Limit>,
+    decode_kv: Option<Limit>,
     /// Tokens of a prompt, where prompts are not split.
     prompt: Option<Limit>,
 }
@@ -33,17 +38,19 @@ impl WorkloadLimits {
     /// # Panics
     /// When it has no instances.
     pub fn of(deployment: &Deployment) -> Self {
-        let least = |tokens: fn(&InstanceSpec) -> Option<u64>| {
+        let least = |tokens: &dyn Fn(&InstanceSpec) -> Option<u64>| {
             let limits = deployment.instances.iter().enumerate().filter_map(|(index, instance)| {
                 Some(Limit { tokens: tokens(instance)?, instance: InstanceId::from(index) })
             });
             limits.min()
         };
+        let kv = |role| least(&|instance| (instance.role == role).then(|| kv_tokens(instance)));
         Self {
-            sequence: least(|instance| Some(instance.model.max_position_embeddings)).expect("an instance"),
-            kv: least(|instance| Some(u64::from(instance.kv.num_blocks) * u64::from(instance.kv.block_size)))
-                .expect("an instance"),
-            prompt: least(unsplit_tokens),
+            sequence: least(&|instance| Some(instance.model.max_position_embeddings)).expect("an instance"),
+            whole_kv: kv(Role::Whole),
+            prefill_kv: kv(Role::Prefill),
+            decode_kv: kv(Role::Decode),
+            prompt: least(&unsplit_tokens),
         }
     }
 
@@ -60,18 +67,18 @@ impl WorkloadLimits {
 
     fn excess(&self, call: &Call) -> Option<(String, &'static str)> {
         let total = call.input_tokens.saturating_add(call.output_tokens);
-        // The last token generated is never computed.
-        let computed = total.saturating_sub(1).max(call.input_tokens);
         let shape = format!("{} input and {} output tokens", call.input_tokens, call.output_tokens);
         let Limit { tokens, instance } = self.sequence;
         if total > tokens {
             let message = format!("{shape} exceed the {tokens} that the model of instance {instance} can hold");
             return Some((message, "shorten the request, or serve a model with a longer context"));
         }
-        let Limit { tokens, instance } = self.kv;
-        if computed > tokens {
-            let message =
-                format!("{shape} need KV for {computed} tokens, and instance {instance} has room for {tokens}");
+        // The last token generated is never computed.
+        let computed = total.saturating_sub(1).max(call.input_tokens);
+        let decode_kv = self.decode_kv.filter(|_| call.output_tokens > 1);
+        for (limit, held) in [(self.whole_kv, computed), (self.prefill_kv, call.input_tokens), (decode_kv, computed)] {
+            let Some(Limit { tokens, instance }) = limit.filter(|limit| held > limit.tokens) else { continue };
+            let message = format!("{shape} need KV for {held} tokens, and instance {instance} has room for {tokens}");
             return Some((message, "shorten the request, or give the KV cache more memory"));
         }
         let Limit { tokens, instance } = self.prompt.filter(|prompt| call.input_tokens > prompt.tokens)?;
@@ -82,11 +89,18 @@ impl WorkloadLimits {
     }
 }
 
-/// The longest prompt that an instance can start on, where it does not split them.
+/// Tokens that the KV cache of an instance holds.
+fn kv_tokens(instance: &InstanceSpec) -> u64 {
+    u64::from(instance.kv.num_blocks) * u64::from(instance.kv.block_size)
+}
+
+/// The longest prompt that an instance can start on, where it does not split them. A sequence that has grown beyond it
+/// and is preempted is split all the same.
 fn unsplit_tokens(instance: &InstanceSpec) -> Option<u64> {
     let scheduler = &instance.scheduler;
     let budget = scheduler.max_num_batched_tokens;
     let threshold = scheduler.long_prefill_token_threshold;
     let is_capped = threshold > 0 && threshold <= budget;
-    (!scheduler.chunked_prefill && !is_capped).then_some(budget)
+    let computes_prompts = instance.role != Role::Decode && !instance.skips_prefill;
+    (computes_prompts && !scheduler.chunked_prefill && !is_capped).then_some(budget)
 }

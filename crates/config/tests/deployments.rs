@@ -1,44 +1,14 @@
 //! What sound inputs become: capacities worked out by hand, topologies, settings and who wins.
 
-use config::{Inputs, LatencySource, LatencyUsed, Loaded, Source, load};
-use engine::SchedulerSpec;
+mod common;
+
+use common::{LINKS, LLAMA, cluster_of, instance, loaded};
+use config::{Inputs, LatencySource, LatencyUsed};
+use engine::{Role, SchedulerSpec};
 use model::Dtype;
-use network::{DimMask, MemoryDevices};
+use network::{DimMask, Memory, MemoryDevices};
 
 const QWEN_MOE: &str = "Qwen/Qwen3-30B-A3B-Instruct-2507";
-const LLAMA: &str = "meta-llama/Llama-3.1-8B";
-
-/// One instance of `model` on an RTXPRO6000 with further keys.
-fn instance(model: &str, keys: &str) -> String {
-    format!(
-        r#"{{"model_name": "{model}", "hardware": "RTXPRO6000",
-            "npu_mem": {{"mem_size": 96, "mem_bw": 1597.9, "mem_latency": 0}} {keys}}}"#
-    )
-}
-
-/// A cluster of nodes with these instances and links.
-fn cluster_of(nodes: &[Vec<String>], links: &str) -> Inputs {
-    let node = |(index, instances): (usize, &Vec<String>)| {
-        format!(
-            r#"{{"num_instances": {}, "instances": [{}],
-                "cpu_mem": {{"mem_size": 512, "mem_bw": {}, "mem_latency": 7.9}}}}"#,
-            instances.len(),
-            instances.join(", "),
-            256 + index,
-        )
-    };
-    let listed: Vec<String> = nodes.iter().enumerate().map(node).collect();
-    let text = format!(r#"{{"num_nodes": {}, {links}, "nodes": [{}]}}"#, nodes.len(), listed.join(", "));
-    let mut inputs = Inputs::new(Source::Text { name: "cluster.json".to_owned(), text });
-    inputs.latency_source = LatencySource::Analytic;
-    inputs
-}
-
-const LINKS: &str = r#""link_bw": 16, "link_latency": 1000"#;
-
-fn loaded(inputs: &Inputs) -> Loaded {
-    load(inputs).unwrap_or_else(|faults| panic!("{faults}"))
-}
 
 #[test]
 fn capacities_by_hand() {
@@ -60,6 +30,9 @@ fn capacities_by_hand() {
     // Half the experts each: 48 blocks of norms 2·2048·2, qkv 2048·5120·2, o 4096·2048·2, gate 2048·128·2 and
     // 64·3·2048·768·2; embedding, head and norm 2·151936·2048·2 + 4096. Blocks are 16 · 2·512·48·2 = 1572864 B.
     check(QWEN_MOE, r#", "ep_size": 2, "dp_group": "A""#, 2, 32_073_191_424, 38_590);
+    // Half the blocks each, and a quarter of the KV on each of four NPUs: 8030527488 - 16 · 218120192 B, of blocks of
+    // 524288 B.
+    check(LLAMA, r#", "tp_size": 2, "num_npus": 4"#, 1, 4_540_604_416, 168_286);
     // KV of one byte an element: twice the blocks.
     check(QWEN_MOE, r#", "ep_size": 2, "dp_group": "A", "kv_cache_dtype": "fp8""#, 2, 32_073_191_424, 77_181);
 }
@@ -93,6 +66,88 @@ fn groups_and_their_topologies() {
     check(QWEN_MOE, both, 2, (&[2, 2], 2, &[true, false], &[true, true]));
     let inside = r#", "tp_size": 2, "ep_size": 2, "dp_group": "A""#;
     check(QWEN_MOE, inside, 2, (&[2, 2], 1, &[true, false], &[true, false]));
+    // Experts are never spread over pipeline stages.
+    let stages = r#", "pp_size": 2, "ep_size": 2, "dp_group": "A""#;
+    check(QWEN_MOE, stages, 2, (&[1, 2, 2], 1, &[true], &[false, false, true]));
+    let stages = r#", "tp_size": 2, "num_npus": 4, "ep_size": 4, "dp_group": "A""#;
+    check(QWEN_MOE, stages, 2, (&[2, 2, 2], 2, &[true], &[true, false, true]));
+    let stages = r#", "tp_size": 2, "pp_size": 2, "ep_size": 2, "dp_group": "A""#;
+    check(QWEN_MOE, stages, 2, (&[2, 2, 2], 1, &[true], &[true]));
+    check(QWEN_MOE, r#", "pp_size": 3, "dp_group": "A""#, 1, (&[1, 3], 1, &[true], &[true]));
+    check(QWEN_MOE, r#", "tp_size": 2, "pp_size": 3"#, 1, (&[2, 3], 2, &[true], &[true]));
+}
+
+#[test]
+fn degrees_are_inferred() {
+    #[track_caller]
+    fn check(keys: &str, (tp, pp, ep): (u32, u32, u32)) {
+        let deployment = loaded(&cluster_of(&[vec![instance(QWEN_MOE, keys)]], LINKS)).deployment;
+        let spec = &deployment.instances[0];
+        assert_eq!((spec.tp, spec.pp, spec.ep), (tp, pp, ep), "{keys}");
+        assert_eq!(deployment.groups[0].topology.num_npus(), (tp * pp) as usize, "{keys}");
+    }
+    check("", (1, 1, 1));
+    check(r#", "num_npus": 4"#, (4, 1, 4));
+    check(r#", "pp_size": 4"#, (1, 4, 1));
+    check(r#", "num_npus": 8, "pp_size": 4"#, (2, 4, 2));
+    check(r#", "num_npus": 8, "tp_size": 2"#, (2, 4, 2));
+    check(r#", "num_npus": 8, "tp_size": 2, "pp_size": 4, "ep_size": 1"#, (2, 4, 1));
+    check(r#", "pp_size": 48"#, (1, 48, 1));
+}
+
+/// The dimensions of each group, and which of the cluster's links each has.
+#[test]
+fn links_are_those_of_the_grid_of_all_instances() {
+    #[track_caller]
+    fn check(instances: &[&str], num_dims: usize, expected: &[(&[u32], &[f64])]) {
+        let latencies = &["100", "200", "300"][..num_dims];
+        let keys = format!(r#""link_bw": 16, "link_latency": [{}]"#, latencies.join(", "));
+        let instances = instances.iter().map(|keys| instance(QWEN_MOE, keys)).collect();
+        let deployment = loaded(&cluster_of(&[instances], &keys)).deployment;
+        assert_eq!(deployment.groups.len(), expected.len());
+        for (group, (npus, latencies)) in deployment.groups.iter().zip(expected) {
+            let dims = group.topology.dims();
+            assert_eq!(dims.iter().map(|dim| dim.npus).collect::<Vec<_>>(), *npus);
+            assert_eq!(dims.iter().map(|dim| dim.latency_ns).collect::<Vec<_>>(), *latencies);
+            let owned = group.members.iter().map(|id| deployment.instances[id.index()].num_npus_with_peers());
+            assert_eq!(group.topology.num_npus() as u32, owned.sum::<u32>());
+        }
+    }
+    let (row, plane) = (&[100.0][..], &[100.0, 200.0][..]);
+    check(&[r#", "pp_size": 4"#], 1, &[(&[4], row)]);
+    check(&[r#", "tp_size": 2, "pp_size": 2"#], 2, &[(&[2, 2], plane)]);
+    check(&["", ""], 2, &[(&[1], row), (&[1], row)]);
+    check(&[r#", "pp_size": 2"#, r#", "pp_size": 2"#], 2, &[(&[2], row), (&[2], row)]);
+    // Stages are neighbours in the first dimension unless an instance is tensor-parallel.
+    check(&[r#", "pp_size": 2"#, r#", "tp_size": 2"#], 2, &[(&[1, 2], plane), (&[2], row)]);
+    // Peers are as far as another instance.
+    let (prefill, decode) = (r#", "pd_type": "prefill""#, r#", "pd_type": "decode""#);
+    check(&[prefill, decode], 2, &[(&[1, 2], plane), (&[1], row)]);
+    let wide = |role: &str, keys: &str| format!("{role}{keys}");
+    let (tp2, pp2) = (r#", "tp_size": 2"#, r#", "pp_size": 2"#);
+    check(&[&wide(prefill, tp2), &wide(decode, tp2)], 2, &[(&[2, 2], plane), (&[2], row)]);
+    check(&[&wide(prefill, pp2), decode], 2, &[(&[2, 2], plane), (&[1], row)]);
+    let both = format!("{tp2}{pp2}");
+    check(&[&wide(prefill, &both), &wide(decode, tp2)], 2, &[(&[2, 4], plane), (&[2], row)]);
+    // Where one group has stages, the members of another are in the third dimension all the same.
+    let group = |name: &str, pp: u32| format!(r#", "dp_group": "{name}", "ep_size": 2, "pp_size": {pp}"#);
+    let (a, b) = (group("A", 1), group("B", 2));
+    let space = &[100.0, 200.0, 300.0][..];
+    check(&[&a, &a, &b, &b], 3, &[(&[1, 1, 2], space), (&[1, 2, 2], space)]);
+}
+
+#[test]
+fn roles() {
+    let roles = [("prefill", Role::Prefill), ("decode", Role::Decode), ("decode", Role::Decode)];
+    let mut instances: Vec<_> =
+        roles.iter().map(|(name, _)| instance(LLAMA, &format!(r#", "pd_type": "{name}""#))).collect();
+    instances.push(instance(LLAMA, r#", "pd_type": null"#));
+    let mut inputs = cluster_of(&[instances], LINKS);
+    let got: Vec<_> = loaded(&inputs).deployment.instances.iter().map(|spec| spec.role).collect();
+    assert_eq!(got, [Role::Prefill, Role::Decode, Role::Decode, Role::Whole]);
+
+    inputs.flags.skip_prefill = true;
+    assert!(loaded(&inputs).deployment.instances.iter().all(|spec| spec.skips_prefill));
 }
 
 #[test]
@@ -116,7 +171,7 @@ fn several_groups_over_several_nodes() {
     let lone = deployment.groups[2].topology.dims();
     assert_eq!((lone.len(), lone[0].bandwidth_gib_per_s, lone[0].latency_ns), (1, 128.0, 500.0));
     // The first node's memory, in as many devices as there are nodes; an NPU's bandwidth cut to its whole part.
-    assert_eq!(deployment.host_memory, MemoryDevices::new(7.9, 256.0, 2));
+    assert_eq!(deployment.memory, Memory::from(MemoryDevices::new(7.9, 256.0, 2)));
     assert_eq!(deployment.system.local_memory_gb_per_s, 1597.0);
     assert_eq!(deployment.system.endpoint_delay_ns, 10);
 }
@@ -169,7 +224,7 @@ fn who_wins() {
 }
 
 #[test]
-fn harmless_values_of_what_is_not_supported() {
+fn harmless_values() {
     let harmless = r#", "pd_type": null, "pp_size": 1, "num_npus": 2, "tp_size": null,
         "enable_local_offloading": false, "enable_attn_offloading": false, "enable_sub_batch_interleaving": false,
         "placement": {

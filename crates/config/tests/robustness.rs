@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use config::{Inputs, LatencySource, Source, load};
+use config::{Inputs, LatencySource, PrefixStorage, Source, load};
 
 const CLUSTER: &str = include_str!("data/cluster.json");
+const FEATURES: &str = include_str!("data/features.json");
 const MODEL: &str = include_str!("data/model.json");
 const ARCHITECTURE: &str = include_str!("data/architecture.yaml");
 
@@ -27,12 +28,18 @@ fn alterations(text: &str) -> impl Iterator<Item = String> {
 
 #[test]
 fn clusters() {
-    let read = |text: String| load(&Inputs::new(Source::Text { name: "cluster.json".to_owned(), text }));
-    for text in cuts(CLUSTER) {
+    let read = |text: String| {
+        let mut inputs = Inputs::new(Source::Text { name: "cluster.json".to_owned(), text });
+        inputs.flags.prefix_storage = PrefixStorage::Cpu;
+        inputs.flags.prefix_sharing = true;
+        load(&inputs)
+    };
+    read(FEATURES.to_owned()).unwrap();
+    for text in cuts(CLUSTER).chain(cuts(FEATURES)) {
         assert!(read(text.clone()).is_err(), "loads although cut off:\n{text}");
     }
     let (mut sound, mut faulty) = (0, 0);
-    for text in alterations(CLUSTER) {
+    for text in alterations(CLUSTER).chain(alterations(FEATURES)) {
         match read(text) {
             Ok(_) => sound += 1,
             Err(faults) => {
@@ -42,7 +49,7 @@ fn clusters() {
         }
     }
     println!("{sound} altered clusters load, {faulty} don't");
-    assert!(sound > 0 && faulty > 10 * CLUSTER.len());
+    assert!(sound > 0 && faulty > 10 * (CLUSTER.len() + FEATURES.len()));
 }
 
 #[test]

@@ -68,3 +68,49 @@ fn requests_larger_than_the_kv_cache() {
     check(1, 0);
     check(2, 1);
 }
+
+/// What a request must fit depends on the part of its life that each instance runs. The limits are those of a prefill,
+/// a decode and a whole instance of Llama-3.1-8B, whose weights leave room for few blocks of 2 MiB.
+#[test]
+fn requests_to_instances_of_each_role() {
+    let limits = |room: [f64; 3], own: &str, flags: fn(&mut config::Flags)| {
+        let instance = |(role, room): (&str, f64)| {
+            format!(
+                r#"{{"model_name": "meta-llama/Llama-3.1-8B", "hardware": "RTXPRO6000", "pd_type": {role}, {own}
+                    "npu_mem": {{"mem_size": {}, "mem_bw": 1597, "mem_latency": 0, "mem_util": 1}}}}"#,
+                (16_060_522_496.0 + 2_097_152.0 * (room + 0.5)) / (1u64 << 30) as f64
+            )
+        };
+        let roles = [r#""prefill""#, r#""decode""#, "null"];
+        let instances: Vec<_> = roles.into_iter().zip(room).map(instance).collect();
+        let mut inputs = inputs(&format!(
+            r#"{{"num_nodes": 1, "link_bw": 16, "link_latency": 0, "nodes": [{{"num_instances": 3, "instances": [{}],
+                "cpu_mem": {{"mem_size": 512, "mem_bw": 256, "mem_latency": 0}}}}]}}"#,
+            instances.join(", ")
+        ));
+        flags(&mut inputs.flags);
+        WorkloadLimits::of(&load(&inputs).unwrap().deployment)
+    };
+    let check = |limits: &WorkloadLimits, (input_tokens, output_tokens): (u64, u64), expected: &str| {
+        let call = Call { input_tokens, output_tokens, ..Call::default() };
+        let entry = Entry { arrival: Instant::ZERO, first_id: RequestId(0), calls: vec![call] };
+        let mut faults = Faults::new();
+        limits.check("workload.jsonl", &entry, &mut faults);
+        let said = faults.to_string();
+        assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{expected:?}\nbut\n{said}");
+    };
+    // The prefill instance holds prompts of 10 blocks.
+    let small_prefill = limits([10.0, 20.0, 20.0], "", |_| {});
+    check(&small_prefill, (160, 161), "");
+    check(&small_prefill, (161, 1), "need KV for 161 tokens, and instance 0 has room for 160");
+    check(&small_prefill, (160, 162), "need KV for 321 tokens, and instance 2 has room for 320");
+    // The decode instance holds all but the last token, of requests that come to it.
+    let small_decode = limits([20.0, 10.0, 20.0], "", |_| {});
+    check(&small_decode, (320, 1), "");
+    check(&small_decode, (159, 2), "");
+    check(&small_decode, (160, 2), "need KV for 161 tokens, and instance 1 has room for 160");
+    // Only who computes prompts must compute them in one step.
+    let unsplit = r#""enable_chunked_prefill": false, "max_num_batched_tokens": 100,"#;
+    check(&limits([20.0; 3], unsplit, |_| {}), (101, 1), "instance 0 computes at most 100 tokens in a step");
+    check(&limits([20.0; 3], unsplit, |flags| flags.skip_prefill = true), (101, 1), "");
+}

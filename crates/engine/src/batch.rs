@@ -1,6 +1,7 @@
 //! What one step computes.
 
 use latency::AttentionShape;
+use units::RequestId;
 
 /// Key of a sequence in its instance's table.
 pub(crate) type SequenceKey = usize;
@@ -10,12 +11,28 @@ pub(crate) type SequenceKey = usize;
 pub(crate) struct Batch {
     pub(crate) scheduled: Vec<Scheduled>,
     pub(crate) shape: StepShape,
+    /// Tokens whose KV a prefill instance sends on.
+    pub(crate) kv_send_tokens: u64,
+    /// Bytes of prefixes brought back from the tier below.
+    pub(crate) recall_bytes: u64,
+    /// Bytes of prefixes written to it, beside everything else.
+    pub(crate) write_through_bytes: u64,
 }
 
+/// One sequence's part of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scheduled {
     pub(crate) sequence: SequenceKey,
+    pub(crate) id: RequestId,
+    /// How often the sequence had been preempted: if it is once more, this part is void.
+    pub(crate) preemptions: u64,
     pub(crate) tokens: u64,
+    /// Tokens of KV it has already.
+    pub(crate) history: u64,
+    /// KV length that its attention in memory works on, where it is done there.
+    pub(crate) pim_length: Option<u64>,
+    /// Its part of [`Batch::kv_send_tokens`], if the batch is halved.
+    pub(crate) kv_send_tokens: u64,
 }
 
 /// What the time of a step depends on.
@@ -57,6 +74,11 @@ impl StepShape {
         self.tokens = tokens;
     }
 
+    /// The same step where attention of the decodes happens elsewhere.
+    pub(crate) fn without_decodes(&self) -> Self {
+        Self { num_decodes: 0, kv_decode_sum: 0, kv_decode_max: 0, kv_decode_min: 0, ..*self }
+    }
+
     pub(crate) fn attention(&self) -> AttentionShape {
         AttentionShape {
             prefill_tokens: self.prefill_tokens,
@@ -77,9 +99,9 @@ impl Batch {
         batch
     }
 
-    pub(crate) fn push(&mut self, sequence: SequenceKey, tokens: u64, history: u64) {
-        self.scheduled.push(Scheduled { sequence, tokens });
-        self.shape.add(tokens, history);
+    pub(crate) fn push(&mut self, scheduled: Scheduled) {
+        self.scheduled.push(scheduled);
+        self.shape.add(scheduled.tokens, scheduled.history);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -1,20 +1,20 @@
-//! Everything that is simulated, and what can happen to it. When things happen is the clock's business
-//! ([`crate::exact`], [`crate::polled`]).
+//! Everything that is simulated, and what can happen to it. When things happen is the business of the clocks
+//! ([`crate::exact`], [`crate::detailed`], [`crate::polled`]).
 
 use std::mem;
 
+use kvcache::TierPool;
 use units::{Duration, GroupId, InstanceId, Instant};
 
 use crate::arrivals::Arrivals;
 use crate::batch::Batch;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, InstanceSpec, Role, TierSpec};
 use crate::entry::Entry;
 use crate::forward::ForwardPass;
 use crate::group::Group;
-use crate::instance::Instance;
+use crate::instance::{Departures, Instance};
 use crate::observer::{GroupInterval, Interval, MemberInterval, Observer, RunTotals};
-use crate::router::Router;
-use crate::sequence::Sequence;
+use crate::router::{InstanceLoad, RequestRouter, RoutedRequest, built_in};
 
 #[derive(Debug)]
 pub(crate) struct Cluster<'d, I: Iterator<Item = Entry>> {
@@ -24,20 +24,45 @@ pub(crate) struct Cluster<'d, I: Iterator<Item = Entry>> {
     groups: Vec<Group<'d>>,
     /// Where each instance is among the members of its group.
     seats: Vec<(GroupId, usize)>,
-    router: Router,
+    tiers: Vec<TierPool>,
+    /// To the instances that take requests in, and to those that take prefilled ones over.
+    entrance: Entrance,
+    decode_entrance: Entrance,
+    /// Groups in which something may have become possible, each at most once.
+    touched: Vec<GroupId>,
     intervals: Intervals,
     unfinished_requests: u64,
     end: Instant,
-    finished: Vec<Sequence>,
+    departures: Departures,
 }
 
-/// Log intervals, and what was counted when the current one began.
+/// Log intervals.
 #[derive(Debug)]
 struct Intervals {
     length: Duration,
     end: Instant,
-    /// Prompt and generated tokens, by group.
-    tokens_before: Vec<(u64, u64)>,
+}
+
+/// Instances behind one router.
+#[derive(Debug)]
+struct Entrance {
+    router: Box<dyn RequestRouter>,
+    instances: Vec<usize>,
+    loads: Vec<InstanceLoad>,
+}
+
+impl Entrance {
+    /// Index of the instance that a request goes to.
+    fn choose(&mut self, request: &RoutedRequest, deployment: &Deployment, instances: &[Instance<'_>]) -> usize {
+        self.loads.clear();
+        self.loads.extend(self.instances.iter().map(|&index| InstanceLoad {
+            instance: index.into(),
+            running: instances[index].num_running(),
+            waiting: instances[index].num_waiting(),
+            max_num_seqs: deployment.instances[index].scheduler.max_num_seqs,
+        }));
+        self.instances[self.router.choose(request, &self.loads)]
+    }
 }
 
 impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
@@ -49,22 +74,35 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
                 seats[instance.index()] = (GroupId::from(group), member);
             }
         }
+        let instance = |spec: &'d InstanceSpec| {
+            Instance::new(spec, spec.tier.map(|tier| &deployment.tiers[tier]), options.polling)
+        };
+        let tier = |spec: &TierSpec| TierPool::new(spec.num_blocks, spec.tokens_per_block, spec.npu_block_size);
+        let entrance = |seed: u64, is_behind: fn(Role) -> bool| {
+            let instances = deployment.instances.iter().enumerate();
+            let behind = instances.filter(|(_, spec)| is_behind(spec.role)).map(|(index, _)| index);
+            Entrance { router: built_in(options.request_routing, seed), instances: behind.collect(), loads: Vec::new() }
+        };
         Self {
             deployment,
             arrivals: Arrivals::new(entries),
-            instances: deployment.instances.iter().map(Instance::new).collect(),
+            instances: deployment.instances.iter().map(instance).collect(),
             groups: (0..deployment.groups.len()).map(|group| Group::new(group.into(), deployment)).collect(),
             seats,
-            router: Router::new(options.request_routing, options.seed),
-            intervals: Intervals {
-                length: options.log_interval,
-                end: Instant::ZERO + options.log_interval,
-                tokens_before: vec![(0, 0); deployment.groups.len()],
-            },
+            tiers: deployment.tiers.iter().map(tier).collect(),
+            entrance: entrance(options.seed, |role| role != Role::Decode),
+            decode_entrance: entrance(options.seed.wrapping_sub(1), |role| role == Role::Decode),
+            touched: Vec::new(),
+            intervals: Intervals { length: options.log_interval, end: Instant::ZERO + options.log_interval },
             unfinished_requests: 0,
             end: Instant::ZERO,
-            finished: Vec::new(),
+            departures: Departures::default(),
         }
+    }
+
+    /// Routes requests by `router` from here on.
+    pub(crate) fn route_with(&mut self, router: Box<dyn RequestRouter>) {
+        self.entrance.router = router;
     }
 
     pub(crate) fn group(&self, group: GroupId) -> &Group<'d> {
@@ -81,23 +119,78 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         self.unfinished_requests == 0
     }
 
+    /// Requests that have arrived and are not finished.
+    pub(crate) fn num_unfinished(&self) -> u64 {
+        self.unfinished_requests
+    }
+
     /// Whether every request that has arrived is finished and none is known to come.
     pub(crate) fn is_done(&mut self) -> bool {
         self.is_empty() && self.arrivals.next_time().is_none()
     }
 
-    /// Routes the next request that has arrived by `now`; returns where it went.
-    pub(crate) fn route_next(&mut self, now: Instant) -> Option<InstanceId> {
-        let arrival = self.arrivals.next_due(now)?;
-        let index = self.router.choose(&self.deployment.instances, &self.instances);
-        self.instances[index].enqueue(arrival.id, arrival.time, &arrival.call);
-        self.unfinished_requests += 1;
-        Some(index.into())
+    /// Routes every request that has arrived by `now`.
+    pub(crate) fn route_arrivals(&mut self, now: Instant) {
+        while let Some(arrival) = self.arrivals.next_due(now) {
+            let request = RoutedRequest {
+                id: arrival.id,
+                arrival: arrival.time,
+                input_tokens: arrival.call.input_tokens,
+                output_tokens: arrival.call.output_tokens,
+            };
+            let index = self.entrance.choose(&request, self.deployment, &self.instances);
+            self.instances[index].enqueue(arrival.id, arrival.time, &arrival.call);
+            self.unfinished_requests += 1;
+            self.touch(index.into());
+        }
     }
 
-    /// Has an idle instance form its next batch; returns whether there was anything to run.
+    fn touch(&mut self, instance: InstanceId) {
+        let (group, _) = self.seat(instance);
+        if !self.touched.contains(&group) {
+            self.touched.push(group);
+        }
+    }
+
+    /// Starts, in every group in which something happened, what can start. Members with room form batches, those with
+    /// nothing to run contribute dummies, and waves without a missing member begin: `start` is given their passes.
+    pub(crate) fn start_what_can(
+        &mut self,
+        now: Instant,
+        observer: &mut dyn Observer,
+        mut start: impl FnMut(GroupId, &[ForwardPass]),
+    ) {
+        let mut touched = mem::take(&mut self.touched);
+        touched.sort_unstable();
+        for group in touched.drain(..) {
+            while let Some(passes) = self.start_wave_of(group, now, observer) {
+                start(group, &passes);
+            }
+        }
+        self.touched = touched;
+    }
+
+    fn start_wave_of(&mut self, group: GroupId, now: Instant, observer: &mut dyn Observer) -> Option<Vec<ForwardPass>> {
+        let members = &self.group(group).spec.members;
+        for (member, &instance) in members.iter().enumerate() {
+            if self.group(group).has_room(member) {
+                self.form_batch(instance, now);
+            }
+        }
+        if !self.group(group).has_pending() {
+            return None;
+        }
+        for (member, &instance) in members.iter().enumerate() {
+            if self.group(group).has_room(member) {
+                self.offer_dummy(instance);
+            }
+        }
+        self.group(group).is_ready().then(|| self.start_wave(group, now, observer))
+    }
+
+    /// Has an instance with room form its next batch; returns whether there was anything to run.
     pub(crate) fn form_batch(&mut self, instance: InstanceId, now: Instant) -> bool {
-        let batch = self.instances[instance.index()].form_batch(now);
+        let batch = self.instances[instance.index()].form_batch(now, &mut self.tiers);
         let formed = batch.is_some();
         if let Some(batch) = batch {
             self.offer(instance, batch);
@@ -105,7 +198,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         formed
     }
 
-    /// Gives an idle instance a dummy, to keep pace with its group.
+    /// Gives an instance with room a dummy, to keep pace with its group.
     pub(crate) fn offer_dummy(&mut self, instance: InstanceId) {
         self.offer(instance, Batch::dummy());
     }
@@ -120,27 +213,34 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         self.groups[group.index()].start(now, observer)
     }
 
-    /// Takes in what an instance's step yielded.
+    /// Takes in what an instance's oldest step yielded.
     pub(crate) fn finish_step(&mut self, instance: InstanceId, now: Instant, observer: &mut dyn Observer) {
         let (group, member) = self.seat(instance);
         let batch = self.groups[group.index()].finish(member);
-        let mut finished = mem::take(&mut self.finished);
-        self.instances[instance.index()].complete(&batch, now, &mut finished);
-        for sequence in finished.drain(..) {
+        observer.step_finished(instance, now);
+        let mut departures = mem::take(&mut self.departures);
+        self.instances[instance.index()].complete(&batch, now, &mut departures);
+        self.touch(instance);
+        for sequence in departures.finished.drain(..) {
             observer.request_finished(&sequence.record(instance));
             self.arrivals.completed(sequence.id, now);
             self.unfinished_requests -= 1;
             self.end = now;
         }
-        self.finished = finished;
+        for sequence in departures.prefilled.drain(..) {
+            let index = self.decode_entrance.choose(&sequence.request(), self.deployment, &self.instances);
+            self.instances[index].take_over(sequence, &mut self.tiers);
+            self.touch(index.into());
+        }
+        self.departures = departures;
     }
 
     /// Reports every log interval that is over by `now`. Where no request is there, one is enough: the time to the next
     /// arrival can be long.
     pub(crate) fn report_intervals(&mut self, now: Instant, observer: &mut dyn Observer) {
         while self.intervals.end < now && !self.is_done() {
-            let groups: Vec<GroupInterval> = (0..self.groups.len()).map(|group| self.group_interval(group)).collect();
-            let Intervals { length, end, .. } = self.intervals;
+            let Intervals { length, end } = self.intervals;
+            let groups: Vec<GroupInterval> = self.groups.iter().map(|group| self.group_interval(group)).collect();
             observer.interval_ended(&Interval { end, length, groups: &groups });
             self.intervals.end = end + length;
             if self.is_empty() && self.intervals.end < now {
@@ -150,29 +250,23 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         }
     }
 
-    fn group_interval(&mut self, index: usize) -> GroupInterval {
-        let group = &self.groups[index];
-        let (mut prompt, mut generated) = (0, 0);
-        let members = group.spec.members.iter().enumerate().map(|(member, id)| {
+    fn group_interval(&self, group: &Group<'d>) -> GroupInterval {
+        let member = |(member, id): (usize, &InstanceId)| {
             let instance = &self.instances[id.index()];
-            prompt += instance.totals.prompt_tokens;
-            generated += instance.totals.generated_tokens;
             MemberInterval {
+                totals: instance.totals,
                 batch_sequences: group.latest.get(member).map_or(0, |step| step.sequences),
                 running: instance.num_running(),
                 waiting: instance.num_waiting(),
+                kv_blocks_held: instance.kv_blocks_held(),
                 npu_bytes: instance.npu_bytes(),
             }
-        });
-        let members = members.collect();
+        };
         let synchronises = group.num_members() > 1 && group.totals.waves > 0;
-        let before = mem::replace(&mut self.intervals.tokens_before[index], (prompt, generated));
         GroupInterval {
-            waves: group.totals.waves,
-            prompt_tokens: prompt - before.0,
-            generated_tokens: generated - before.1,
+            totals: group.totals,
             synchronised_bytes: synchronises.then_some(group.latest_bytes),
-            members,
+            members: group.spec.members.iter().enumerate().map(member).collect(),
         }
     }
 

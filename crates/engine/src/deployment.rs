@@ -5,9 +5,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use latency::OpLatency;
-use model::{Architecture, Model};
-use network::{DimMask, MemoryDevices, System, Topology};
+use model::{Architecture, Layer, Model};
+use moe::ExpertRouting;
+use network::{DimMask, Location, Memory, System, Topology};
 use units::{Duration, GroupId, InstanceId, NodeId};
+
+use crate::power::NodePower;
 
 /// A checked cluster, ready to run. Every index in it is valid and every degree fits the next.
 #[derive(Clone, Debug)]
@@ -18,8 +21,12 @@ pub struct Deployment {
     pub groups: Vec<GroupSpec>,
     /// What all collectives share.
     pub system: System,
-    /// Host memory: one device a node.
-    pub host_memory: MemoryDevices,
+    /// Host memory (one device a node), a pool beside it, and the NPUs' own.
+    pub memory: Memory,
+    /// Prefix caches below the NPUs'.
+    pub tiers: Vec<TierSpec>,
+    /// What each node draws, where all of them say.
+    pub power: Option<Vec<NodePower>>,
     /// How the run goes.
     pub options: RunOptions,
 }
@@ -42,14 +49,20 @@ pub struct InstanceSpec {
     pub node: NodeId,
     /// The group it steps in.
     pub group: GroupId,
+    /// The type of its NPUs.
+    pub hardware: String,
     /// What it serves.
     pub model: Arc<Model>,
     /// How that model's family orders its layers.
     pub architecture: Arc<Architecture>,
     /// How long its operators take.
     pub latency: Arc<dyn OpLatency>,
-    /// Tensor-parallel degree, which is also its number of NPUs.
+    /// Which part of a request's life it runs.
+    pub role: Role,
+    /// Tensor-parallel degree.
     pub tp: u32,
+    /// Pipeline stages, and so batches in flight. It has `tp * pp` NPUs, stage by stage.
+    pub pp: u32,
     /// Expert-parallel ranks over the whole group; 1 for dense models.
     pub ep: u32,
     /// Expert-parallel ranks on this instance's own NPUs.
@@ -68,6 +81,114 @@ pub struct InstanceSpec {
     pub kv: KvSpec,
     /// Whether one block's expert routing serves all blocks.
     pub block_copy: bool,
+    /// How its tokens find experts, instead of by the run's policy: recorded routing, or a policy of one's own.
+    pub expert_routing: Option<Arc<dyn ExpertRouting>>,
+    /// Whether requests bring the KV of their prompts along, all but the last token's.
+    pub skips_prefill: bool,
+    /// Where weights and KV are when they are not on the NPU.
+    pub placement: Placement,
+    /// The prefix cache below its KV cache, an index into [`Deployment::tiers`]. Instances may share one.
+    pub tier: Option<usize>,
+    /// Attention of decodes in its host's memory.
+    pub pim: Option<PimSpec>,
+}
+
+impl InstanceSpec {
+    /// NPUs that compute.
+    pub fn num_npus(&self) -> u32 {
+        self.tp * self.pp
+    }
+
+    /// NPUs that it owns: those of a prefill instance have a peer each, which takes in the KV they send.
+    pub fn num_npus_with_peers(&self) -> u32 {
+        match self.role {
+            Role::Prefill => 2 * self.num_npus(),
+            Role::Whole | Role::Decode => self.num_npus(),
+        }
+    }
+}
+
+/// Which part of a request's life an instance runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// All of it.
+    #[default]
+    Whole,
+    /// The prompt and the first token; then the request and its KV go to a decode instance.
+    Prefill,
+    /// The tokens after the first.
+    Decode,
+}
+
+/// Where an instance keeps its weights, and from where what is not on the NPU is brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Where weights are unless said otherwise.
+    pub weights: Location,
+    /// By block; empty when blocks are alike. Wins over [`Placement::weights`].
+    pub block_weights: Vec<Location>,
+    /// By layer. Wins over both.
+    pub layer_weights: Vec<(Layer, Location)>,
+    /// Whether weights on the NPU are loaded from its memory before each layer too, rather than being part of the
+    /// layer's measured time.
+    pub loads_npu_weights: bool,
+    /// Where prefixes are brought from that the prefix cache on the NPU has lost.
+    pub recall_from: Location,
+}
+
+impl Placement {
+    /// Everything on the NPU; lost prefixes come from host memory of `node`.
+    pub fn npu(node: NodeId) -> Self {
+        Self {
+            weights: Location::Npu,
+            block_weights: Vec::new(),
+            layer_weights: Vec::new(),
+            loads_npu_weights: false,
+            recall_from: Location::Host(node.0),
+        }
+    }
+
+    /// Where the weights of `layer` are, in `block` where it is part of one.
+    pub fn weights_of(&self, layer: Layer, block: Option<usize>) -> Location {
+        let by_layer = self.layer_weights.iter().find(|entry| entry.0 == layer).map(|entry| entry.1);
+        let by_block = || block.and_then(|block| self.block_weights.get(block).copied());
+        by_layer.or_else(by_block).unwrap_or(self.weights)
+    }
+
+    /// Whether no layer waits for its weights.
+    pub fn needs_no_loads(&self) -> bool {
+        let elsewhere = |location: &Location| *location != Location::Npu;
+        let layers = self.layer_weights.iter().map(|entry| &entry.1);
+        !self.loads_npu_weights && ![&self.weights].into_iter().chain(&self.block_weights).chain(layers).any(elsewhere)
+    }
+}
+
+/// Attention of decodes in the channels of its host's memory (processing in memory).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PimSpec {
+    /// Channels of the node's memory.
+    pub num_channels: u32,
+    /// Channels that one sequence's heads are spread over.
+    pub channel_split: u32,
+    /// Nanoseconds for each token of KV, before the split.
+    pub ns_per_token: f64,
+    /// Nanoseconds whatever the KV, before the split.
+    pub fixed_ns: f64,
+    /// Whether a step is run as two halves that alternate between NPU and memory.
+    pub interleaves_sub_batches: bool,
+}
+
+/// A prefix cache below the NPU's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TierSpec {
+    /// Tokens of one of its blocks.
+    pub tokens_per_block: u32,
+    /// Tokens of an NPU's block.
+    pub npu_block_size: u32,
+    /// Blocks it holds.
+    pub num_blocks: u32,
+    /// Bytes of one block, of all ranks together.
+    pub bytes_per_block: u64,
 }
 
 /// Limits and switches of one instance's scheduler, named as vLLM names them.
@@ -92,6 +213,8 @@ pub struct KvSpec {
     pub num_blocks: u32,
     /// Tokens of one block.
     pub block_size: u32,
+    /// Bytes of one element of a key or value.
+    pub element_bytes: u64,
     /// Bytes of one block on each NPU.
     pub bytes_per_block: u64,
     /// Whether blocks are found again by what they hold.

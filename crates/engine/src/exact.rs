@@ -1,29 +1,29 @@
-//! Time as it is: work starts when it can start, and the ranks of an instance start together.
+//! Time as it is, in closed form: work starts when it can start, and the ranks of an instance start together.
 //!
 //! A step is three stretches: each rank loads its input from host memory, runs the forward pass, stores its output.
 //! Host memory serves one request at a time, so a store is an event of its own: who comes first is known only when
-//! everybody's forward pass is timed.
+//! everybody's forward pass is timed. Only passes that are one chain of ops can be timed so ([`crate::detailed`] is for
+//! the others).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::mem;
 
 use network::{DeviceQueue, Location};
 use units::{GroupId, InstanceId, Instant};
 
 use crate::cluster::Cluster;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, GroupSpec, InstanceSpec, Role};
 use crate::entry::Entry;
+use crate::forward::ForwardPass;
 use crate::observer::Observer;
 use crate::pass_clock::PassClock;
 
 #[derive(Debug)]
-pub(crate) struct ExactClock {
+pub(crate) struct ExactClock<'d> {
+    deployment: &'d Deployment,
     events: BinaryHeap<Reverse<(Instant, Event)>>,
-    host_memory: DeviceQueue,
+    memory: DeviceQueue,
     groups: Vec<GroupClock>,
-    /// Groups that may have a batch to form or a wave to start, each at most once.
-    touched: Vec<GroupId>,
 }
 
 /// What is known to happen. Events of one instant happen in this order, and then by whom they concern.
@@ -44,9 +44,14 @@ struct GroupClock {
     stores: Vec<(usize, Instant)>,
 }
 
-impl ExactClock {
-    pub(crate) fn new(deployment: &Deployment) -> Self {
-        let group_clock = |spec: &crate::GroupSpec| {
+/// Whether the passes of an instance are single chains.
+pub(crate) fn runs_in_chains(instance: &InstanceSpec) -> bool {
+    instance.pp == 1 && instance.role != Role::Prefill && instance.pim.is_none() && instance.placement.needs_no_loads()
+}
+
+impl<'d> ExactClock<'d> {
+    pub(crate) fn new(deployment: &'d Deployment) -> Self {
+        let group_clock = |spec: &GroupSpec| {
             let first = &deployment.instances[spec.members[0].index()];
             let ranks_per_member = first.tp as usize;
             // Only expert-parallel collectives reach past an instance, and only where the experts do.
@@ -59,119 +64,68 @@ impl ExactClock {
             }
         };
         Self {
+            deployment,
             events: BinaryHeap::new(),
-            host_memory: DeviceQueue::new(deployment.host_memory),
+            memory: DeviceQueue::new(deployment.memory),
             groups: deployment.groups.iter().map(group_clock).collect(),
-            touched: Vec::new(),
         }
     }
 
     /// Lets everything of the next instant at which anything happens happen; false when nothing is left to.
     pub(crate) fn step<I: Iterator<Item = Entry>>(
         &mut self,
-        cluster: &mut Cluster<'_, I>,
+        cluster: &mut Cluster<'d, I>,
         observer: &mut dyn Observer,
     ) -> bool {
         let event = self.events.peek().map(|Reverse((time, _))| *time);
         let Some(now) = [cluster.arrivals.next_time(), event].into_iter().flatten().min() else { return false };
         cluster.report_intervals(now, observer);
-        while let Some(instance) = cluster.route_next(now) {
-            self.touch(cluster.seat(instance).0);
-        }
+        cluster.route_arrivals(now);
         while let Some(&Reverse((time, event))) = self.events.peek()
             && time == now
         {
             self.events.pop();
-            self.handle(event, now, cluster, observer);
+            match event {
+                Event::Store { group, rank } => self.store(group, rank, now),
+                Event::StepDone { instance } => cluster.finish_step(instance, now, observer),
+            }
         }
-        let mut touched = mem::take(&mut self.touched);
-        touched.sort_unstable();
-        for group in touched.drain(..) {
-            self.start_what_can(group, now, cluster, observer);
-        }
-        self.touched = touched;
+        // Sessions whose tools take no time go on at once.
+        cluster.route_arrivals(now);
+        cluster.start_what_can(now, observer, |group, passes| self.start_wave(group, passes, now));
         true
     }
 
-    fn touch(&mut self, group: GroupId) {
-        if !self.touched.contains(&group) {
-            self.touched.push(group);
+    fn store(&mut self, group: GroupId, rank: usize, now: Instant) {
+        let clock = &mut self.groups[group.index()];
+        let member = rank / clock.ranks_per_member;
+        let instance = self.deployment.groups[group.index()].members[member];
+        let host = Location::Host(self.deployment.instances[instance.index()].node.0);
+        let stored = self.memory.serve(host, now, clock.output_bytes);
+        let (remaining, latest) = &mut clock.stores[member];
+        *remaining -= 1;
+        *latest = stored.max(*latest);
+        if *remaining == 0 {
+            self.events.push(Reverse((*latest, Event::StepDone { instance })));
         }
     }
 
-    fn handle<I: Iterator<Item = Entry>>(
-        &mut self,
-        event: Event,
-        now: Instant,
-        cluster: &mut Cluster<'_, I>,
-        observer: &mut dyn Observer,
-    ) {
-        match event {
-            Event::Store { group, rank } => {
-                let clock = &mut self.groups[group.index()];
-                let member = rank / clock.ranks_per_member;
-                let instance = cluster.group(group).spec.members[member];
-                let node = cluster.deployment.instances[instance.index()].node;
-                let stored = self.host_memory.serve(Location::Host(node.0), now, clock.output_bytes);
-                let (remaining, latest) = &mut clock.stores[member];
-                *remaining -= 1;
-                *latest = stored.max(*latest);
-                if *remaining == 0 {
-                    self.events.push(Reverse((*latest, Event::StepDone { instance })));
-                }
-            }
-            Event::StepDone { instance } => {
-                cluster.finish_step(instance, now, observer);
-                self.touch(cluster.seat(instance).0);
-            }
-        }
-    }
-
-    /// Has the idle members of a group form batches, and starts the wave if none is missing.
-    fn start_what_can<I: Iterator<Item = Entry>>(
-        &mut self,
-        group: GroupId,
-        now: Instant,
-        cluster: &mut Cluster<'_, I>,
-        observer: &mut dyn Observer,
-    ) {
-        let members = &cluster.group(group).spec.members;
-        for (member, &instance) in members.iter().enumerate() {
-            if cluster.group(group).is_idle(member) {
-                cluster.form_batch(instance, now);
-            }
-        }
-        if !cluster.group(group).has_pending() {
-            return;
-        }
-        for (member, &instance) in members.iter().enumerate() {
-            if cluster.group(group).is_idle(member) {
-                cluster.offer_dummy(instance);
-            }
-        }
-        if cluster.group(group).is_ready() {
-            self.start_wave(group, now, cluster, observer);
-        }
-    }
-
-    fn start_wave<I: Iterator<Item = Entry>>(
-        &mut self,
-        group: GroupId,
-        now: Instant,
-        cluster: &mut Cluster<'_, I>,
-        observer: &mut dyn Observer,
-    ) {
-        let passes = cluster.start_wave(group, now, observer);
+    fn start_wave(&mut self, group: GroupId, passes: &[ForwardPass], now: Instant) {
         let clock = &mut self.groups[group.index()];
         let mut at = Vec::with_capacity(passes.len() * clock.ranks_per_member);
-        for (pass, &instance) in passes.iter().zip(&cluster.group(group).spec.members) {
-            let node = cluster.deployment.instances[instance.index()].node;
+        for (pass, &instance) in passes.iter().zip(&self.deployment.groups[group.index()].members) {
+            let spec = &self.deployment.instances[instance.index()];
             for _ in 0..clock.ranks_per_member {
-                at.push(self.host_memory.serve(Location::Host(node.0), now, pass.input_bytes));
+                let recalled = match pass.recall_bytes {
+                    0 => now,
+                    bytes => self.memory.serve(spec.placement.recall_from, now, bytes),
+                };
+                let input = self.memory.serve(Location::Host(spec.node.0), now, pass.lanes[0].input_bytes);
+                at.push(recalled.max(input));
             }
         }
-        clock.pass.run(&passes, &mut at);
-        clock.output_bytes = passes[0].output_bytes;
+        clock.pass.run(passes, &mut at);
+        clock.output_bytes = passes[0].lanes[0].output_bytes;
         clock.stores.fill((clock.ranks_per_member, Instant::ZERO));
         for (rank, &time) in at.iter().enumerate() {
             self.events.push(Reverse((time, Event::Store { group, rank })));

@@ -5,67 +5,180 @@
 //!
 //! A tensor-parallel all-reduce of the full activation follows the row-parallel projections. Around the experts, tokens
 //! go to their ranks and back: by all-gather and reduce-scatter (vLLM's default backend, where the gate's logits travel
-//! with the hidden state), or by two all-to-alls.
+//! with the hidden state), or by two all-to-alls. A prefill instance sends the KV of each block on as soon as it has
+//! been projected.
+//!
+//! A pass has one [`Lane`], or two where a step is run as two halves that alternate.
 
-use model::{Layer, Model, Table};
-use moe::ExpertRouter;
-use network::{Collective, CollectiveKind};
+use latency::OpLatency;
+use model::{Experts, Layer, Model, Table};
+use moe::{ExpertRouter, ExpertRouting};
+use network::{Collective, CollectiveKind, Location};
 use units::Duration;
 
-use crate::batch::StepShape;
-use crate::deployment::{All2AllBackend, InstanceSpec};
+use crate::batch::{Batch, StepShape};
+use crate::deployment::{All2AllBackend, InstanceSpec, Polling, Role, RunOptions};
+use crate::observer::StepWork;
+use crate::pim::{self, PimTask};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
-    /// The same work on every rank.
-    Compute(Duration),
-    /// Each rank's own experts; how long they take is in [`ForwardPass::expert_time`].
+    /// The same work on every rank, and the weights it needs there.
+    Compute {
+        layer: Layer,
+        time: Duration,
+        weight_bytes: u64,
+    },
+    /// Each rank's own experts; how long they take is in [`Lane::expert_time`].
     Experts,
     Collective(Collective),
+    /// Attention of decodes in host memory: [`Lane::pim`].
+    Pim,
+    /// The KV of this block goes to a decode instance, beside what follows.
+    SendKv,
 }
 
+/// What the sequences of a step, or of half of one, run.
 #[derive(Clone, Debug)]
-pub(crate) struct ForwardPass {
+pub(crate) struct Lane {
+    pub(crate) prologue: Vec<Op>,
+    pub(crate) block: Vec<Op>,
+    /// How many of the block's ops lead up to and include attention.
+    pub(crate) pre_attn: usize,
+    pub(crate) head: Vec<Op>,
     /// Bytes each rank loads from host memory before it starts.
     pub(crate) input_bytes: u64,
     /// Bytes each rank stores to host memory at the end.
     pub(crate) output_bytes: u64,
-    pub(crate) prologue: Vec<Op>,
-    pub(crate) block: Vec<Op>,
-    pub(crate) head: Vec<Op>,
-    pub(crate) num_blocks: usize,
+    pub(crate) pim: Vec<PimTask>,
     /// By block and rank; one block's where all are alike.
     expert_times: Vec<Duration>,
     num_ranks: usize,
+    /// Bytes of one block's KV that each rank of a prefill instance sends on.
+    pub(crate) kv_bytes: u64,
+}
+
+impl Lane {
+    /// How long `rank`'s experts take in a block; zero for a rank that none of the tokens reached.
+    pub(crate) fn expert_time(&self, block: usize, rank: usize) -> Duration {
+        let block = if self.expert_times.len() <= self.num_ranks { 0 } else { block };
+        self.expert_times[block * self.num_ranks + rank]
+    }
+
+    /// All ops, each with whether it is one of a block's.
+    fn ops(&self) -> impl Iterator<Item = (&Op, bool)> {
+        let parts = [(&self.prologue, false), (&self.block, true), (&self.head, false)];
+        parts.into_iter().flat_map(|(ops, is_of_block)| ops.iter().map(move |op| (op, is_of_block)))
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ForwardPass {
+    /// One, or two that alternate.
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) num_blocks: usize,
+    /// Bytes of the hidden state, which one pipeline stage hands to the next.
+    pub(crate) hidden_bytes: u64,
+    /// Bytes of prefixes that each rank brings back before it starts.
+    pub(crate) recall_bytes: u64,
+    /// Bytes of one rank's experts in one block.
+    pub(crate) expert_weight_bytes: u64,
 }
 
 impl ForwardPass {
     #[cfg(test)]
     pub(crate) fn of_parts(ops: Vec<Op>, num_blocks: usize, expert_times: Vec<Duration>, num_ranks: usize) -> Self {
-        let (prologue, head) = (ops.clone(), ops.iter().rev().copied().collect());
-        Self { input_bytes: 0, output_bytes: 0, prologue, block: ops, head, num_blocks, expert_times, num_ranks }
+        let lane = Lane {
+            prologue: ops.clone(),
+            pre_attn: 0,
+            head: ops.iter().rev().copied().collect(),
+            block: ops,
+            input_bytes: 0,
+            output_bytes: 0,
+            pim: Vec::new(),
+            expert_times,
+            num_ranks,
+            kv_bytes: 0,
+        };
+        Self { lanes: vec![lane], num_blocks, hidden_bytes: 0, recall_bytes: 0, expert_weight_bytes: 0 }
     }
 
     /// Whether every block takes the same time.
     pub(crate) fn blocks_are_alike(&self) -> bool {
-        self.expert_times.len() <= self.num_ranks
-    }
-
-    /// How long `rank`'s experts take in a block; zero for a rank that none of the tokens reached.
-    pub(crate) fn expert_time(&self, block: usize, rank: usize) -> Duration {
-        let block = if self.blocks_are_alike() { 0 } else { block };
-        self.expert_times[block * self.num_ranks + rank]
+        self.lanes.iter().all(|lane| lane.expert_times.len() <= lane.num_ranks)
     }
 
     /// All collectives of the pass, each with how often it runs.
     pub(crate) fn collectives(&self) -> impl Iterator<Item = (Collective, u64)> {
-        let parts = [(&self.prologue, 1), (&self.block, self.num_blocks as u64), (&self.head, 1)];
-        parts.into_iter().flat_map(|(ops, times)| {
-            ops.iter().filter_map(move |op| match op {
-                Op::Collective(collective) => Some((*collective, times)),
-                _ => None,
-            })
+        self.ops().filter_map(|(op, times)| match op {
+            Op::Collective(collective) => Some((*collective, times)),
+            _ => None,
         })
+    }
+
+    /// All ops with how often each runs.
+    fn ops(&self) -> impl Iterator<Item = (&Op, u64)> {
+        let times = |is_of_block| if is_of_block { self.num_blocks as u64 } else { 1 };
+        self.lanes.iter().flat_map(Lane::ops).map(move |(op, is_of_block)| (op, times(is_of_block)))
+    }
+
+    /// What the pass keeps busy on the instance of `spec`, for counting energy.
+    pub(crate) fn work(&self, spec: &InstanceSpec, batch: &Batch) -> StepWork {
+        let ranks = u64::from(spec.tp);
+        let mut work = StepWork {
+            npu_time: Duration::ZERO,
+            pim_time: Duration::ZERO,
+            memory_bytes: self.recall_bytes * ranks + batch.write_through_bytes,
+            link_bytes: self.hidden_bytes * u64::from(spec.pp - 1) * ranks,
+        };
+        for lane in &self.lanes {
+            for (op, is_of_block) in lane.ops() {
+                let times = if is_of_block { self.num_blocks as u64 } else { 1 };
+                match *op {
+                    Op::Compute { layer, time, weight_bytes } => {
+                        work.npu_time += time * times * ranks;
+                        work.memory_bytes += self.loaded_weights(spec, layer, weight_bytes, is_of_block);
+                    }
+                    Op::Experts => {
+                        let slowest = |block| (0..lane.num_ranks).map(|rank| lane.expert_time(block, rank)).max();
+                        let time: Duration = (0..self.num_blocks).filter_map(slowest).sum();
+                        work.npu_time += time * ranks;
+                        work.memory_bytes +=
+                            self.loaded_weights(spec, Layer::Moe, self.expert_weight_bytes, is_of_block);
+                    }
+                    Op::Collective(collective) => work.link_bytes += wire_bytes(&collective, spec) * times,
+                    Op::Pim => {
+                        work.pim_time += lane.pim.iter().map(|task| task.time).sum::<Duration>() * times;
+                        work.memory_bytes += lane.pim.iter().map(|task| task.bytes).sum::<u64>() * times;
+                    }
+                    Op::SendKv => work.link_bytes += lane.kv_bytes * ranks * times,
+                }
+            }
+        }
+        work
+    }
+
+    /// Bytes that all ranks load of a layer's weights, of every block if it is part of one, from outside the NPU.
+    fn loaded_weights(&self, spec: &InstanceSpec, layer: Layer, bytes: u64, is_of_block: bool) -> u64 {
+        let is_elsewhere = |block| spec.placement.weights_of(layer, block) != Location::Npu;
+        let num_loads = match is_of_block {
+            true => (0..self.num_blocks).filter(|&block| is_elsewhere(Some(block))).count(),
+            false => usize::from(is_elsewhere(None)),
+        };
+        bytes * num_loads as u64 * u64::from(spec.tp)
+    }
+}
+
+/// Bytes that a ring collective moves over the links of one instance's ranks, by the share each rank sends.
+fn wire_bytes(collective: &Collective, spec: &InstanceSpec) -> u64 {
+    let members = match collective.kind {
+        CollectiveKind::AllReduce => spec.tp,
+        _ => spec.ep,
+    };
+    let one_pass = collective.bytes * u64::from(members - 1) / u64::from(members);
+    match collective.kind {
+        CollectiveKind::AllReduce => 2 * one_pass,
+        _ => one_pass,
     }
 }
 
@@ -77,34 +190,59 @@ pub(crate) struct PassBuilder<'d> {
     experts: Option<ExpertRouter>,
     /// The first of the group's expert-parallel ranks that is on this instance.
     first_expert_rank: usize,
+    num_blocks: usize,
 }
 
 impl<'d> PassBuilder<'d> {
-    pub(crate) fn new(
-        spec: &'d InstanceSpec,
-        backend: All2AllBackend,
-        policy: moe::Policy,
-        seed: u64,
-        first_expert_rank: usize,
-    ) -> Self {
-        let experts = spec
-            .model
-            .experts
-            .map(|experts| ExpertRouter::new(experts.count, experts.per_token, spec.ep, &policy, seed));
-        Self { spec, backend, experts, first_expert_rank }
+    pub(crate) fn new(spec: &'d InstanceSpec, options: &RunOptions, seed: u64, member: usize) -> Self {
+        let routing: &dyn ExpertRouting = spec.expert_routing.as_deref().unwrap_or(&options.expert_routing);
+        let router = |experts: Experts| ExpertRouter::new(experts.count, experts.per_token, spec.ep, routing, seed);
+        let experts = spec.model.experts.map(router);
+        let first_expert_rank = match options.polling {
+            Polling::Exact => member * spec.local_ep as usize,
+            // LLMServingSim takes the load of the group's first ranks for every member.
+            Polling::Reference => 0,
+        };
+        let num_blocks = spec.model.num_hidden_layers as usize;
+        Self { spec, backend: options.all2all_backend, experts, first_expert_rank, num_blocks }
+    }
+
+    /// Describes models of one block, as LLMServingSim has them where experts are routed block by block.
+    pub(crate) fn with_one_block(mut self) -> Self {
+        self.num_blocks = 1;
+        self
     }
 
     pub(crate) fn spec(&self) -> &'d InstanceSpec {
         self.spec
     }
 
-    /// The pass that computes a step. `group_tokens` is the largest token count in the group, which sizes what goes to
+    /// The pass that computes a batch. `group_tokens` is the largest token count in the group, which sizes what goes to
     /// the experts and back.
-    pub(crate) fn build(&mut self, shape: &StepShape, group_tokens: u64) -> ForwardPass {
+    pub(crate) fn build(&mut self, batch: &Batch, group_tokens: u64) -> ForwardPass {
         let spec = self.spec;
+        let halves = spec.pim.filter(|pim| pim.interleaves_sub_batches).and_then(|_| pim::halves(batch));
+        let lanes = match halves {
+            Some(halves) => halves.iter().map(|half| self.lane(half, half.shape.tokens)).collect(),
+            None => vec![self.lane(batch, group_tokens)],
+        };
+        let expert_sizes = spec.model.sizes(Layer::Moe, 1, 0, u64::from(spec.ep), spec.element_bytes);
+        ForwardPass {
+            lanes,
+            num_blocks: self.num_blocks,
+            hidden_bytes: hidden_state_bytes(&spec.model, batch.shape.tokens, spec.element_bytes),
+            recall_bytes: batch.recall_bytes,
+            expert_weight_bytes: if spec.model.is_moe() { expert_sizes.weight } else { 0 },
+        }
+    }
+
+    fn lane(&mut self, batch: &Batch, group_tokens: u64) -> Lane {
+        let spec = self.spec;
+        let shape = &batch.shape;
         let sequence = &spec.architecture.sequence;
-        let mut block = Vec::with_capacity(16);
+        let mut block = Vec::with_capacity(20);
         self.push_layers(&sequence.pre_attn, shape, group_tokens, &mut block);
+        let pre_attn = block.len();
         self.push_layers(&sequence.post_attn, shape, group_tokens, &mut block);
         let feed_forward = if spec.model.is_moe() { &sequence.mlp_moe } else { &sequence.mlp_dense };
         self.push_layers(feed_forward, shape, group_tokens, &mut block);
@@ -113,39 +251,61 @@ impl<'d> PassBuilder<'d> {
         let mut head = Vec::with_capacity(4);
         self.push_layers(&sequence.head, shape, group_tokens, &mut head);
 
-        let num_blocks = spec.model.num_hidden_layers as usize;
-        let num_ranks = spec.tp as usize;
-        let expert_times = self.expert_times(shape.tokens, if spec.block_copy { 1 } else { num_blocks });
-        let sizes = |layer: Option<&Layer>| {
-            layer.map(|&layer| spec.model.sizes(layer, shape.tokens, 0, u64::from(spec.tp), spec.element_bytes))
-        };
-        ForwardPass {
-            input_bytes: sizes(sequence.prologue.first()).map_or(0, |sizes| sizes.input),
-            output_bytes: sizes(sequence.head.last()).map_or(0, |sizes| sizes.output),
+        let num_routings = if spec.block_copy { 1 } else { self.num_blocks };
+        let sizes = |layer: Option<&Layer>| layer.map(|&layer| self.sizes(layer, shape.tokens));
+        let (input_bytes, output_bytes) = (
+            sizes(sequence.prologue.first()).map_or(0, |sizes| sizes.input),
+            sizes(sequence.head.last()).map_or(0, |sizes| sizes.output),
+        );
+        Lane {
             prologue,
             block,
+            pre_attn,
             head,
-            num_blocks,
-            expert_times,
-            num_ranks,
+            input_bytes,
+            output_bytes,
+            pim: spec.pim.map_or_else(Vec::new, |pim| pim::tasks(spec, &pim, batch)),
+            expert_times: self.expert_times(shape.tokens, num_routings),
+            num_ranks: spec.tp as usize,
+            kv_bytes: 2 * spec.model.kv_width() * batch.kv_send_tokens * spec.kv.element_bytes / u64::from(spec.tp),
         }
+    }
+
+    fn sizes(&self, layer: Layer, tokens: u64) -> model::TensorSizes {
+        self.spec.model.sizes(layer, tokens, 0, u64::from(self.spec.tp), self.spec.element_bytes)
     }
 
     fn push_layers(&self, layers: &[Layer], shape: &StepShape, group_tokens: u64, ops: &mut Vec<Op>) {
         let spec = self.spec;
+        let latency: &dyn OpLatency = spec.latency.as_ref();
         for &layer in layers {
             // A layer that was not measured takes no time, but its place in the pass stays: members must agree on it.
-            match spec.architecture.table(layer).filter(|_| spec.latency.covers(layer)) {
-                None => ops.push(Op::Compute(Duration::ZERO)),
-                Some(Table::Dense) => ops.push(Op::Compute(spec.latency.dense(layer, shape.tokens))),
-                Some(Table::PerSequence) => ops.push(Op::Compute(spec.latency.per_sequence(layer, shape.sequences))),
-                Some(Table::Attention) => ops.push(Op::Compute(spec.latency.attention(&shape.attention()))),
-                Some(Table::Moe) => self.push_experts(group_tokens, ops),
+            let time = match spec.architecture.table(layer).filter(|_| latency.covers(layer)) {
+                None => Duration::ZERO,
+                Some(Table::Dense) => latency.dense(layer, shape.tokens),
+                Some(Table::PerSequence) => latency.per_sequence(layer, shape.sequences),
+                Some(Table::Attention) if spec.pim.is_some() => {
+                    ops.push(Op::Pim);
+                    let prefill = shape.without_decodes().attention();
+                    if prefill.prefill_tokens == 0 {
+                        continue;
+                    }
+                    latency.attention(&prefill)
+                }
+                Some(Table::Attention) => latency.attention(&shape.attention()),
+                Some(Table::Moe) => {
+                    self.push_experts(group_tokens, ops);
+                    continue;
+                }
+            };
+            let weight_bytes = self.sizes(layer, shape.tokens).weight;
+            ops.push(Op::Compute { layer, time, weight_bytes });
+            if spec.role == Role::Prefill && layer == Layer::QkvProj {
+                ops.push(Op::SendKv);
             }
             if spec.tp > 1 && layer.is_row_parallel() {
-                let bytes = spec.model.sizes(layer, shape.tokens, 0, u64::from(spec.tp), spec.element_bytes).output;
-                let kind = CollectiveKind::AllReduce;
-                ops.push(Op::Collective(Collective { kind, bytes, dims: spec.tp_dims }));
+                let bytes = self.sizes(layer, shape.tokens).output;
+                ops.push(Op::Collective(Collective { kind: CollectiveKind::AllReduce, bytes, dims: spec.tp_dims }));
             }
         }
     }

@@ -4,6 +4,8 @@
 //! has a batch waiting (vLLM's `execute_dummy_batch`), and every step is padded to the largest, as vLLM pads the ranks
 //! of a data-parallel group to one CUDA graph.
 
+use std::collections::VecDeque;
+
 use network::CollectiveKind;
 use units::{GroupId, InstanceId, Instant};
 
@@ -17,8 +19,7 @@ pub(crate) struct Group<'d> {
     id: GroupId,
     pub(crate) spec: &'d GroupSpec,
     builders: Vec<PassBuilder<'d>>,
-    /// What each member is to run next or is running.
-    steps: Vec<Step>,
+    seats: Vec<Seat>,
     pub(crate) totals: GroupTotals,
     /// What each member brought to the latest wave.
     pub(crate) latest: Vec<MemberStep>,
@@ -26,33 +27,47 @@ pub(crate) struct Group<'d> {
     pub(crate) latest_bytes: u64,
 }
 
+/// What a member is to run next, and what it is running.
 #[derive(Debug)]
-enum Step {
-    Idle,
+struct Seat {
+    /// Batches that may be in flight: one a pipeline stage.
+    depth: usize,
     /// Formed, and waiting for the other members.
-    Pending(Batch),
-    Running(Batch),
+    pending: Option<Batch>,
+    /// Oldest first. Batches go through the stages in order, so they end in order.
+    running: VecDeque<Batch>,
+}
+
+impl Seat {
+    fn has_room(&self) -> bool {
+        self.pending.is_none() && self.running.len() < self.depth
+    }
 }
 
 impl<'d> Group<'d> {
     pub(crate) fn new(id: GroupId, deployment: &'d Deployment) -> Self {
         let spec = &deployment.groups[id.index()];
         let options = &deployment.options;
+        let routes_block_by_block = |instance: &InstanceId| {
+            let spec = &deployment.instances[instance.index()];
+            spec.model.is_moe() && !spec.block_copy && spec.placement.block_weights.is_empty()
+        };
+        let has_one_block = options.polling == Polling::Reference && spec.members.iter().all(routes_block_by_block);
         let builder = |(member, instance): (usize, &InstanceId)| {
             let instance_spec = &deployment.instances[instance.index()];
-            let first_expert_rank = match options.polling {
-                Polling::Exact => member * instance_spec.local_ep as usize,
-                // LLMServingSim takes the load of the group's first ranks for every member.
-                Polling::Reference => 0,
-            };
             let seed = options.seed.wrapping_add(1 + u64::from(instance.0));
-            PassBuilder::new(instance_spec, options.all2all_backend, options.expert_routing, seed, first_expert_rank)
+            let builder = PassBuilder::new(instance_spec, options, seed, member);
+            if has_one_block { builder.with_one_block() } else { builder }
+        };
+        let seat = |instance: &InstanceId| {
+            let depth = deployment.instances[instance.index()].pp as usize;
+            Seat { depth, pending: None, running: VecDeque::with_capacity(depth) }
         };
         Self {
             id,
             spec,
             builders: spec.members.iter().enumerate().map(builder).collect(),
-            steps: spec.members.iter().map(|_| Step::Idle).collect(),
+            seats: spec.members.iter().map(seat).collect(),
             totals: GroupTotals::default(),
             latest: Vec::new(),
             latest_bytes: 0,
@@ -63,50 +78,56 @@ impl<'d> Group<'d> {
         self.spec.members.len()
     }
 
-    pub(crate) fn is_idle(&self, member: usize) -> bool {
-        matches!(self.steps[member], Step::Idle)
+    /// Whether a member could take another batch.
+    pub(crate) fn has_room(&self, member: usize) -> bool {
+        self.seats[member].has_room()
+    }
+
+    /// Whether a member has a batch that waits for the others.
+    pub(crate) fn is_pending(&self, member: usize) -> bool {
+        self.seats[member].pending.is_some()
     }
 
     pub(crate) fn has_pending(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step, Step::Pending(_)))
+        self.seats.iter().any(|seat| seat.pending.is_some())
     }
 
     /// Whether every member has a batch to start on.
     pub(crate) fn is_ready(&self) -> bool {
-        self.steps.iter().all(|step| matches!(step, Step::Pending(_)))
+        self.seats.iter().all(|seat| seat.pending.is_some())
     }
 
-    /// Gives an idle member its next batch.
+    /// Gives a member its next batch.
     pub(crate) fn offer(&mut self, member: usize, batch: Batch) {
-        assert!(self.is_idle(member), "one batch at a time");
-        self.steps[member] = Step::Pending(batch);
+        assert!(self.has_room(member), "a batch too many in flight");
+        self.seats[member].pending = Some(batch);
     }
 
     /// Starts the wave that every member is ready for; returns the pass of each member.
     pub(crate) fn start(&mut self, now: Instant, observer: &mut dyn Observer) -> Vec<ForwardPass> {
+        let batches: Vec<&mut Batch> = self.seats.iter_mut().filter_map(|seat| seat.pending.as_mut()).collect();
+        assert_eq!(batches.len(), self.spec.members.len(), "a member is missing from the wave");
+        let padded_tokens = batches.iter().map(|batch| batch.shape.tokens).max().unwrap_or(0);
+        let mut passes = Vec::with_capacity(batches.len());
         self.latest.clear();
-        for (step, &instance) in self.steps.iter_mut().zip(&self.spec.members) {
-            let Step::Pending(batch) = std::mem::replace(step, Step::Idle) else {
-                panic!("instance {instance} is missing from the wave")
-            };
-            let sequences = batch.scheduled.len() as u64;
-            self.latest.push(MemberStep { instance, sequences, tokens: batch.shape.tokens });
-            *step = Step::Running(batch);
+        for ((batch, builder), &instance) in batches.into_iter().zip(&mut self.builders).zip(&self.spec.members) {
+            let (sequences, tokens) = (batch.scheduled.len() as u64, batch.shape.tokens);
+            batch.shape.pad_to(padded_tokens);
+            let pass = builder.build(batch, padded_tokens);
+            self.latest.push(MemberStep { instance, sequences, tokens, work: pass.work(builder.spec(), batch) });
+            passes.push(pass);
         }
-        let padded_tokens = self.latest.iter().map(|member| member.tokens).max().unwrap_or(0);
-        let passes = self.build_passes(padded_tokens);
+        for seat in &mut self.seats {
+            seat.running.extend(seat.pending.take());
+        }
         self.count(padded_tokens, &passes[0]);
         observer.wave_started(&Wave { group: self.id, start: now, padded_tokens, members: &self.latest });
         passes
     }
 
-    fn build_passes(&mut self, padded_tokens: u64) -> Vec<ForwardPass> {
-        let build = |(step, builder): (&mut Step, &mut PassBuilder<'d>)| {
-            let Step::Running(batch) = step else { panic!("every member of a started wave is running") };
-            batch.shape.pad_to(padded_tokens);
-            builder.build(&batch.shape, padded_tokens)
-        };
-        self.steps.iter_mut().zip(&mut self.builders).map(build).collect()
+    /// Ends a member's oldest step.
+    pub(crate) fn finish(&mut self, member: usize) -> Batch {
+        self.seats[member].running.pop_front().expect("only a running step can end")
     }
 
     fn count(&mut self, padded_tokens: u64, pass: &ForwardPass) {
@@ -116,14 +137,6 @@ impl<'d> Group<'d> {
         for (collective, times) in pass.collectives() {
             let kind = CollectiveKind::ALL.iter().position(|&kind| kind == collective.kind);
             self.totals.collective_bytes[kind.expect("ALL has every kind")] += collective.bytes * times;
-        }
-    }
-
-    /// Ends a member's part of the wave.
-    pub(crate) fn finish(&mut self, member: usize) -> Batch {
-        match std::mem::replace(&mut self.steps[member], Step::Idle) {
-            Step::Running(batch) => batch,
-            _ => panic!("only a running step can end"),
         }
     }
 }

@@ -11,24 +11,34 @@ mod arrivals;
 mod batch;
 mod cluster;
 mod deployment;
+mod detailed;
 mod entry;
 mod exact;
 mod forward;
+mod graphs;
 mod group;
 mod instance;
+mod npus;
 mod observer;
 mod pass_clock;
+mod pim;
 mod polled;
+mod power;
 mod router;
 mod sequence;
 mod simulation;
 
+pub use moe::ExpertRouting;
+
 pub use deployment::{
-    All2AllBackend, Deployment, GroupSpec, InstanceSpec, KvSpec, Polling, RequestRouting, RunOptions, SchedulerSpec,
+    All2AllBackend, Deployment, GroupSpec, InstanceSpec, KvSpec, PimSpec, Placement, Polling, RequestRouting, Role,
+    RunOptions, SchedulerSpec, TierSpec,
 };
 pub use entry::{Call, Entry};
 pub use observer::{
     FinishedRequest, GroupInterval, GroupTotals, InstanceTotals, Interval, MemberInterval, MemberStep, Observer,
-    RunTotals, Wave,
+    RunTotals, StepWork, Wave,
 };
-pub use simulation::Simulation;
+pub use power::{CpuPower, DramPower, NodePower, NpuPower};
+pub use router::{InstanceLoad, RequestRouter, RoutedRequest, RoutingTable};
+pub use simulation::{Simulation, Stuck};

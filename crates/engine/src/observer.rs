@@ -5,6 +5,11 @@ use units::{Duration, GroupId, InstanceId, Instant, RequestId};
 
 /// Watches a run. Every method does nothing unless overridden.
 pub trait Observer {
+    /// An instance is through with its oldest step.
+    fn step_finished(&mut self, instance: InstanceId, now: Instant) {
+        let _ = (instance, now);
+    }
+
     /// A request yielded its last token.
     fn request_finished(&mut self, request: &FinishedRequest<'_>) {
         let _ = request;
@@ -85,6 +90,21 @@ pub struct MemberStep {
     pub sequences: u64,
     /// Tokens in its batch before padding; 1 for a dummy.
     pub tokens: u64,
+    /// What it keeps busy.
+    pub work: StepWork,
+}
+
+/// What one step of an instance keeps busy, for counting energy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepWork {
+    /// Computing time of all its NPUs together.
+    pub npu_time: Duration,
+    /// Attention in host memory, all channels together.
+    pub pim_time: Duration,
+    /// Bytes to and from host and pool memory: weights, recalled and written prefixes, attention in memory.
+    pub memory_bytes: u64,
+    /// Bytes over links: collectives, KV and hidden states that are handed on.
+    pub link_bytes: u64,
 }
 
 impl MemberStep {
@@ -105,15 +125,11 @@ pub struct Interval<'a> {
     pub groups: &'a [GroupInterval],
 }
 
-/// One group over one log interval.
+/// One group at the end of a log interval.
 #[derive(Clone, Debug, Default)]
 pub struct GroupInterval {
-    /// Waves started since the run began.
-    pub waves: u64,
-    /// Prompt tokens that went through prefill in the interval, prefix hits included.
-    pub prompt_tokens: u64,
-    /// Tokens generated in the interval.
-    pub generated_tokens: u64,
+    /// What it has done since the run began.
+    pub totals: GroupTotals,
     /// Bytes that the last wave synchronised per expert collective: its padded tokens times the hidden state's bytes.
     /// `None` in groups of one and where no wave has run.
     pub synchronised_bytes: Option<u64>,
@@ -124,12 +140,16 @@ pub struct GroupInterval {
 /// One member at the end of a log interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemberInterval {
+    /// What it has done since the run began.
+    pub totals: InstanceTotals,
     /// Sequences in its latest batch.
     pub batch_sequences: u64,
     /// Sequences running.
     pub running: u64,
     /// Requests waiting.
     pub waiting: u64,
+    /// KV blocks that sequences hold.
+    pub kv_blocks_held: u32,
     /// Bytes in use on each NPU: weights, KV blocks held, and free blocks that still hold a findable prefix.
     pub npu_bytes: u64,
 }
@@ -158,6 +178,10 @@ pub struct InstanceTotals {
     pub prefix_lookup_tokens: u64,
     /// Prompt tokens found there.
     pub prefix_hit_tokens: u64,
+    /// Prompt tokens found in the tier below instead.
+    pub tier_hit_tokens: u64,
+    /// Requests that had to wait for room when they came from a prefill instance.
+    pub handoff_waits: u64,
     /// Times a sequence lost its blocks.
     pub preemptions: u64,
     /// Tokens computed again after a preemption.

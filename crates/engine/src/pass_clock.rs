@@ -9,7 +9,7 @@ use network::{Collective, Plan, System, Topology};
 use rustc_hash::FxHashMap;
 use units::Instant;
 
-use crate::forward::{ForwardPass, Op};
+use crate::forward::{ForwardPass, Lane, Op};
 
 /// Times the passes of one group.
 #[derive(Debug)]
@@ -30,12 +30,12 @@ impl PassClock {
     /// Runs one pass, of one member each. `at` holds when each rank starts, and after it when each is through.
     pub(crate) fn run(&mut self, passes: &[ForwardPass], at: &mut [Instant]) {
         let first = &passes[0];
-        self.run_ops(passes, 0, |pass| &pass.prologue, at);
+        self.run_ops(passes, 0, |lane| &lane.prologue, at);
         let alike = passes.iter().all(ForwardPass::blocks_are_alike);
         let mut before = vec![Instant::ZERO; at.len()];
         for block in 0..first.num_blocks {
             before.copy_from_slice(at);
-            self.run_ops(passes, block, |pass| &pass.block, at);
+            self.run_ops(passes, block, |lane| &lane.block, at);
             let remaining = (first.num_blocks - block - 1) as u64;
             if alike && remaining > 0 && self.all_shifted_alike(&before, at) {
                 for (time, &before) in at.iter_mut().zip(&before) {
@@ -44,7 +44,7 @@ impl PassClock {
                 break;
             }
         }
-        self.run_ops(passes, 0, |pass| &pass.head, at);
+        self.run_ops(passes, 0, |lane| &lane.head, at);
     }
 
     /// Whether all ranks that meet were delayed by the same time.
@@ -54,24 +54,22 @@ impl PassClock {
         (0..after.len()).all(|rank| shift(rank) == shift(rank - rank % ranks_that_meet))
     }
 
-    fn run_ops(
-        &mut self,
-        passes: &[ForwardPass],
-        block: usize,
-        part: impl Fn(&ForwardPass) -> &Vec<Op>,
-        at: &mut [Instant],
-    ) {
-        for index in 0..part(&passes[0]).len() {
-            if let Op::Collective(collective) = part(&passes[0])[index] {
+    fn run_ops(&mut self, passes: &[ForwardPass], block: usize, part: impl Fn(&Lane) -> &Vec<Op>, at: &mut [Instant]) {
+        let first = &passes[0].lanes[0];
+        for index in 0..part(first).len() {
+            if let Op::Collective(collective) = part(first)[index] {
                 self.meet(collective, at);
                 continue;
             }
             for (pass, ranks) in passes.iter().zip(at.chunks_mut(self.ranks_per_member)) {
-                for (rank, time) in ranks.iter_mut().enumerate() {
-                    *time += match part(pass)[index] {
-                        Op::Compute(duration) => duration,
-                        Op::Experts => pass.expert_time(block, rank),
-                        Op::Collective(_) => unreachable!("members of a group run the same ops"),
+                let lane = &pass.lanes[0];
+                for (rank, end) in ranks.iter_mut().enumerate() {
+                    *end += match part(lane)[index] {
+                        Op::Compute { time, .. } => time,
+                        Op::Experts => lane.expert_time(block, rank),
+                        Op::Collective(_) | Op::Pim | Op::SendKv => {
+                            unreachable!("members of a group run the same ops, and only chains are timed here")
+                        }
                     };
                 }
             }

@@ -8,21 +8,23 @@
 //!
 //! All of it depends on when events happen inside a pass, so a pass runs here event by event, on a [`Machine`].
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
-use network::{Graph, Location, Machine, Op as Node};
+use network::{Graph, Machine, Op as Node};
 use units::{Duration, GroupId, InstanceId, NpuId};
 
 use crate::cluster::Cluster;
 use crate::entry::Entry;
-use crate::forward::{ForwardPass, Op};
+use crate::graphs::{Layout, graphs};
+use crate::npus::NpuMap;
 use crate::observer::Observer;
 
 /// How far the clock goes when no event is pending.
 const IDLE_STEP: Duration = Duration::from_ns(1_000_000);
 
-/// When nothing has started after so many idle steps with requests waiting, nothing ever will.
-const IDLE_STEPS_MAX: u32 = 8;
+/// When nothing has started after so many idle steps with requests waiting, nothing will before something arrives.
+const IDLE_STEPS_MAX: u32 = 2;
 
 pub(crate) struct PolledClock {
     machine: Machine,
@@ -46,10 +48,14 @@ enum Asker {
 struct Station {
     first_npu: u32,
     num_npus: u32,
+    rank_in_group: u32,
+    /// Batches that may be in flight.
+    depth: usize,
     num_batches: u64,
-    in_flight: Option<InFlight>,
-    /// Whether the batch was completed by another member's and waits to be picked up.
-    handed_over: bool,
+    /// Oldest first.
+    in_flight: VecDeque<InFlight>,
+    /// The batch that another member's completed, and that waits to be picked up.
+    handed_over: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -70,6 +76,10 @@ impl Station {
         }
     }
 
+    fn has_room(&self) -> bool {
+        self.in_flight.len() < self.depth
+    }
+
     /// Opens a batch on behalf of `asker`.
     fn open(&mut self, asker: Asker) {
         let mut fired = [false; 2];
@@ -77,23 +87,25 @@ impl Station {
         let alone = self.num_npus == 1;
         let number = self.num_batches;
         self.num_batches += 1;
-        self.in_flight = Some(InFlight { number, fired, ended: [false, alone], graphs: Vec::new() });
+        self.in_flight.push_back(InFlight { number, fired, ended: [false, alone], graphs: Vec::new() });
     }
 
-    /// Notes that `asker` is through with the batch in flight, if it is the one it ran last; true when all are.
+    /// Notes that `asker` is through with the batch before its `iteration`; true when all are.
     fn end(&mut self, asker: Asker, iteration: u64) -> bool {
-        let Some(batch) = self.in_flight.as_mut().filter(|batch| batch.number + 1 == iteration) else { return false };
+        let Some(index) = self.in_flight.iter().position(|batch| batch.number + 1 == iteration) else { return false };
+        let batch = &mut self.in_flight[index];
         batch.ended[asker as usize] = true;
         let all_ended = batch.ended == [true; 2];
         if all_ended {
-            self.in_flight = None;
+            assert_eq!(index, 0, "batches go through the stages in order");
+            self.in_flight.pop_front();
         }
         all_ended
     }
 
-    /// Has `asker` join the batch in flight, if it has not run it yet; true when there is something to run.
+    /// Has `asker` join the batch of its `iteration`, if it has not run it yet.
     fn join(&mut self, asker: Asker, iteration: u64) -> Option<Joined> {
-        let batch = self.in_flight.as_mut().filter(|batch| batch.number == iteration)?;
+        let batch = self.in_flight.iter_mut().find(|batch| batch.number == iteration)?;
         if batch.fired[asker as usize] {
             return None;
         }
@@ -101,13 +113,14 @@ impl Station {
             return Some(Joined::TooEarly);
         }
         batch.fired[asker as usize] = true;
-        Some(Joined::Run)
+        Some(Joined::Run(iteration))
     }
 }
 
 /// What an NPU finds when it joins a batch that another opened.
 enum Joined {
-    Run,
+    /// The batch to run.
+    Run(u64),
     /// The group's other members have not joined yet.
     TooEarly,
 }
@@ -115,16 +128,15 @@ enum Joined {
 impl PolledClock {
     pub(crate) fn new<I: Iterator<Item = Entry>>(cluster: &mut Cluster<'_, I>) -> Self {
         let deployment = cluster.deployment;
-        let mut first_npu_of_group = Vec::new();
-        let mut num_npus = 0;
-        for group in &deployment.groups {
-            first_npu_of_group.push(num_npus);
-            num_npus += group.topology.num_npus() as u32;
-        }
-        let station = |(id, spec): (usize, &crate::InstanceSpec)| {
-            let (group, member) = cluster.seat(id.into());
-            let first_npu = first_npu_of_group[group.index()] + member as u32 * spec.tp;
-            Station { first_npu, num_npus: spec.tp, num_batches: 0, in_flight: None, handed_over: false }
+        let npus = NpuMap::new(deployment);
+        let station = |(id, spec): (usize, &crate::InstanceSpec)| Station {
+            first_npu: npus.of(id.into()).next().expect("an instance has NPUs").0,
+            num_npus: spec.num_npus_with_peers(),
+            rank_in_group: npus.rank_in_group(id.into()),
+            depth: spec.pp as usize,
+            num_batches: 0,
+            in_flight: VecDeque::new(),
+            handed_over: None,
         };
         let stations: Vec<Station> = deployment.instances.iter().enumerate().map(station).collect();
         let ids = || (0..stations.len()).map(InstanceId::from);
@@ -132,32 +144,32 @@ impl PolledClock {
         let askers = several.map(|id| (id, Asker::Last)).chain(ids().map(|id| (id, Asker::First))).collect();
 
         let topologies = deployment.groups.iter().map(|group| group.topology.clone()).collect();
-        let mut machine = Machine::new(topologies, deployment.system, deployment.host_memory);
+        let mut machine = Machine::new(topologies, deployment.system, deployment.memory);
         // The first thing every NPU runs is a wait for the first arrival, at most one log interval long.
         let first_arrival = cluster.arrivals.next_time().map_or(1, |time| time.ns().max(1));
         let mut wait = Graph::with_capacity(1);
         wait.then(Node::Compute(Duration::from_ns(first_arrival).min(deployment.options.log_interval)));
         let wait = Rc::new(wait);
-        for npu in 0..num_npus {
-            machine.begin(NpuId(npu), Rc::clone(&wait));
+        for npu in 0..npus.num_npus() {
+            machine.begin(npu.into(), Rc::clone(&wait));
         }
         Self { machine, stations, askers, idle_steps: 0 }
     }
 
     /// Lets everything of the next cycle at which anything happens happen, and asks the idle NPUs; false when all
-    /// requests are finished.
+    /// requests are finished, or wait for what will never come.
     pub(crate) fn step<I: Iterator<Item = Entry>>(
         &mut self,
         cluster: &mut Cluster<'_, I>,
         observer: &mut dyn Observer,
     ) -> bool {
-        if cluster.is_done() {
+        if cluster.is_done() && self.stations.iter().all(|station| station.in_flight.is_empty()) {
             return false;
         }
         if self.machine.step() {
             self.idle_steps = 0;
-        } else {
-            self.idle(cluster);
+        } else if !self.idle(cluster) {
+            return false;
         }
         cluster.report_intervals(self.machine.now(), observer);
         for index in 0..self.askers.len() {
@@ -169,16 +181,36 @@ impl PolledClock {
         true
     }
 
-    /// Goes one idle step on, or as many as it takes for something to arrive where nothing is left to run.
-    fn idle<I: Iterator<Item = Entry>>(&mut self, cluster: &mut Cluster<'_, I>) {
+    /// Goes one idle step on, or as many as it takes for something to arrive where nothing else can happen; false when
+    /// nothing ever will.
+    fn idle<I: Iterator<Item = Entry>>(&mut self, cluster: &mut Cluster<'_, I>) -> bool {
         let now = self.machine.now();
-        let steps = match cluster.arrivals.next_time() {
-            Some(next) if cluster.is_empty() && next > now => (next - now).ns().div_ceil(IDLE_STEP.ns()),
+        let is_stuck = self.idle_steps >= IDLE_STEPS_MAX;
+        self.idle_steps += 1;
+        let next_arrival = cluster.arrivals.next_time().filter(|&next| next > now);
+        let steps = match next_arrival {
+            Some(next) if cluster.is_empty() || is_stuck => (next - now).ns().div_ceil(IDLE_STEP.ns()),
             _ => 1,
         };
-        self.idle_steps += 1;
-        assert!(self.idle_steps <= IDLE_STEPS_MAX, "requests wait, and nothing will ever start them");
         self.machine.idle_for(IDLE_STEP * steps);
+        !is_stuck || next_arrival.is_some() || self.give_what_is_left()
+    }
+
+    /// Gives idle NPUs what they were never handed; false when there is nothing. LLMServingSim would wait for ever here:
+    /// with several batches in flight, the first NPU of an instance does not join a dummy that another has opened.
+    fn give_what_is_left(&mut self) -> bool {
+        let left = self.askers.iter().filter_map(|&(instance, asker)| {
+            let station = &self.stations[instance.index()];
+            let npu = station.npu(asker);
+            let iteration = self.machine.graphs_begun(npu) - 1;
+            let batch = station.in_flight.iter().find(|batch| batch.number == iteration && !batch.graphs.is_empty())?;
+            self.machine.is_idle(npu).then_some((instance, asker, batch.number))
+        });
+        let left: Vec<(InstanceId, Asker, u64)> = left.collect();
+        for &(instance, asker, number) in &left {
+            self.give(instance, asker, number);
+        }
+        !left.is_empty()
     }
 
     fn ask<I: Iterator<Item = Entry>>(
@@ -189,7 +221,7 @@ impl PolledClock {
         observer: &mut dyn Observer,
     ) {
         let now = self.machine.now();
-        while cluster.route_next(now).is_some() {}
+        cluster.route_arrivals(now);
         let station = &mut self.stations[instance.index()];
         // Everything an NPU has begun but the wait at the start was a batch.
         let iteration = self.machine.graphs_begun(station.npu(asker)) - 1;
@@ -197,24 +229,25 @@ impl PolledClock {
             cluster.finish_step(instance, now, observer);
         }
         let (group, _) = cluster.seat(instance);
-        if asker == Asker::First && station.in_flight.is_none() && cluster.form_batch(instance, now) {
-            station.open(asker);
-            self.start_if_ready(group, instance, asker, cluster, observer);
-            return;
-        }
-        match station.join(asker, iteration) {
-            Some(Joined::Run) => self.give(instance, asker),
-            Some(Joined::TooEarly) => {}
-            None if station.handed_over => {
-                station.handed_over = false;
-                self.give(instance, asker);
-            }
-            None if station.in_flight.is_none() && cluster.group(group).has_pending() => {
-                cluster.offer_dummy(instance);
+        let is_pending = is_pending(cluster, instance);
+        if asker == Asker::First && station.has_room() {
+            if !is_pending && cluster.form_batch(instance, now) {
                 station.open(asker);
                 self.start_if_ready(group, instance, asker, cluster, observer);
+                return;
             }
-            None => {}
+        } else if let Some(joined) = station.join(asker, iteration) {
+            if let Joined::Run(number) = joined {
+                self.give(instance, asker, number);
+            }
+            return;
+        }
+        if let Some(number) = station.handed_over.take() {
+            self.give(instance, asker, number);
+        } else if station.has_room() && cluster.group(group).has_pending() && !is_pending {
+            cluster.offer_dummy(instance);
+            station.open(asker);
+            self.start_if_ready(group, instance, asker, cluster, observer);
         }
     }
 
@@ -232,21 +265,27 @@ impl PolledClock {
             return;
         }
         let passes = cluster.start_wave(group, self.machine.now(), observer);
+        let mut own = 0;
         for (pass, &member) in passes.iter().zip(&cluster.group(group).spec.members) {
             let station = &mut self.stations[member.index()];
-            let node = cluster.deployment.instances[member.index()].node;
-            let graphs = (0..station.num_npus).map(|rank| Rc::new(graph(pass, rank as usize, node.0)));
-            let batch = station.in_flight.as_mut().expect("a member of a wave has a batch in flight");
-            batch.graphs = graphs.collect();
-            station.handed_over = member != instance;
+            let spec = &cluster.deployment.instances[member.index()];
+            let graphs = graphs(pass, spec, station.rank_in_group, Layout::Converted);
+            let batch = station.in_flight.back_mut().expect("a member of a wave has a batch in flight");
+            batch.graphs = graphs.into_iter().map(Rc::new).collect();
+            if member == instance {
+                own = batch.number;
+            } else {
+                station.handed_over = Some(batch.number);
+            }
         }
-        self.give(instance, asker);
+        self.give(instance, asker, own);
     }
 
-    /// Gives an NPU its part of the batch in flight, and through the first NPU those between it and the last.
-    fn give(&mut self, instance: InstanceId, asker: Asker) {
+    /// Gives an NPU its part of a batch in flight, and through the first NPU those between it and the last.
+    fn give(&mut self, instance: InstanceId, asker: Asker, number: u64) {
         let station = &self.stations[instance.index()];
-        let batch = station.in_flight.as_ref().expect("only a batch in flight is given");
+        let batch = station.in_flight.iter().find(|batch| batch.number == number);
+        let batch = batch.expect("only a batch in flight is given");
         let last = station.num_npus - 1;
         // Those between start before the first, which puts them ahead of it in the queues they share.
         let ranks = match asker {
@@ -259,33 +298,8 @@ impl PolledClock {
     }
 }
 
-/// A pass as LLMServingSim's trace converter lays it out for one rank.
-///
-/// It is a chain but for one thing: only the first rank's experts wait for the tokens to be there. Those of the other
-/// ranks wait for the layer before, and run beside the collective that brings the tokens.
-fn graph(pass: &ForwardPass, rank: usize, node: u32) -> Graph {
-    let mut graph =
-        Graph::with_capacity(2 + pass.prologue.len() + pass.num_blocks * pass.block.len() + pass.head.len());
-    let mut previous = graph.then(Node::Memory { location: Location::Host(node), bytes: pass.input_bytes });
-    let mut latest_compute = previous;
-    let blocks = (0..pass.num_blocks).flat_map(|block| pass.block.iter().map(move |op| (block, op)));
-    let prologue = pass.prologue.iter().map(|op| (0, op));
-    let head = pass.head.iter().map(|op| (0, op));
-    for (block, op) in prologue.chain(blocks).chain(head) {
-        let (duration, after) = match *op {
-            Op::Collective(collective) => {
-                previous = graph.push(Node::Collective(collective), &[latest_compute]);
-                continue;
-            }
-            Op::Compute(duration) => (duration, previous),
-            Op::Experts if rank == 0 => (pass.expert_time(block, rank), previous),
-            Op::Experts => (pass.expert_time(block, rank), latest_compute),
-        };
-        if duration > Duration::ZERO {
-            latest_compute = graph.push(Node::Compute(duration), &[after]);
-            previous = latest_compute;
-        }
-    }
-    graph.push(Node::Memory { location: Location::Host(node), bytes: pass.output_bytes }, &[previous]);
-    graph
+/// Whether an instance has opened a batch that waits for the other members of its group.
+fn is_pending<I: Iterator<Item = Entry>>(cluster: &Cluster<'_, I>, instance: InstanceId) -> bool {
+    let (group, member) = cluster.seat(instance);
+    cluster.group(group).is_pending(member)
 }

@@ -5,6 +5,7 @@ use units::{Duration, InstanceId, Instant, RequestId};
 
 use crate::entry::Call;
 use crate::observer::FinishedRequest;
+use crate::router::RoutedRequest;
 
 /// A request's progress through its instance. There is no prefill phase and no decode phase: in every step a sequence
 /// catches up, as far as it may, from the tokens it has computed to the length it has reached.
@@ -28,6 +29,8 @@ pub(crate) struct Sequence {
     /// Prefix tokens found at its first admission; `None` before it.
     pub(crate) first_prefix_hit_tokens: Option<u64>,
     pub(crate) preemptions: u64,
+    /// Batches that have some of its tokens and are not done.
+    pub(crate) batches_in_flight: u32,
     queuing_delay: Duration,
     ttft: Duration,
     latest_token: Instant,
@@ -49,6 +52,7 @@ impl Sequence {
             prefix_hit_tokens: 0,
             first_prefix_hit_tokens: None,
             preemptions: 0,
+            batches_in_flight: 0,
             queuing_delay: Duration::ZERO,
             ttft: Duration::ZERO,
             latest_token: arrival,
@@ -77,6 +81,15 @@ impl Sequence {
 
     pub(crate) fn is_finished(&self) -> bool {
         self.reached_tokens >= self.target_tokens
+    }
+
+    pub(crate) fn request(&self) -> RoutedRequest {
+        RoutedRequest {
+            id: self.id,
+            arrival: self.arrival,
+            input_tokens: self.input_tokens,
+            output_tokens: self.target_tokens - self.input_tokens,
+        }
     }
 
     pub(crate) fn record(&self, instance: InstanceId) -> FinishedRequest<'_> {

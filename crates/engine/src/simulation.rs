@@ -1,20 +1,25 @@
 //! A run, from the outside.
 
+use std::fmt;
+
 use crate::cluster::Cluster;
 use crate::deployment::{Deployment, Polling};
+use crate::detailed::DetailedClock;
 use crate::entry::Entry;
-use crate::exact::ExactClock;
+use crate::exact::{ExactClock, runs_in_chains};
 use crate::observer::{Observer, RunTotals};
 use crate::polled::PolledClock;
+use crate::router::RequestRouter;
 
 /// A deployment serving a workload.
 pub struct Simulation<'d, I: Iterator<Item = Entry>> {
     cluster: Cluster<'d, I>,
-    clock: Clock,
+    clock: Clock<'d>,
 }
 
-enum Clock {
-    Exact(ExactClock),
+enum Clock<'d> {
+    Exact(ExactClock<'d>),
+    Detailed(Box<DetailedClock<'d>>),
     Polled(Box<PolledClock>),
 }
 
@@ -24,26 +29,69 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
     pub fn new(deployment: &'d Deployment, entries: I) -> Self {
         let mut cluster = Cluster::new(deployment, entries);
         let clock = match deployment.options.polling {
-            Polling::Exact => Clock::Exact(ExactClock::new(deployment)),
+            // All or none: instances share host memory.
+            Polling::Exact if deployment.instances.iter().all(runs_in_chains) => {
+                Clock::Exact(ExactClock::new(deployment))
+            }
+            Polling::Exact => Clock::Detailed(Box::new(DetailedClock::new(deployment))),
             Polling::Reference => Clock::Polled(Box::new(PolledClock::new(&mut cluster))),
         };
         Self { cluster, clock }
+    }
+
+    /// Routes requests by `router` instead of by the deployment's policy. Requests that leave a prefill instance still
+    /// follow the policy.
+    pub fn route_with(mut self, router: Box<dyn RequestRouter>) -> Self {
+        self.cluster.route_with(router);
+        self
     }
 
     /// Goes on to the next instant at which anything happens; false when nothing is left to happen.
     pub fn step(&mut self, observer: &mut dyn Observer) -> bool {
         match &mut self.clock {
             Clock::Exact(clock) => clock.step(&mut self.cluster, observer),
+            Clock::Detailed(clock) => clock.step(&mut self.cluster, observer),
             Clock::Polled(clock) => clock.step(&mut self.cluster, observer),
         }
     }
 
     /// Goes on to the end and adds up.
     ///
+    /// # Errors
+    /// With [`Polling::Reference`], LLMServingSim's way of handing out work can leave requests waiting for ever. Exact
+    /// runs always end.
+    ///
     /// # Panics
-    /// When a conservation law is broken: requests or KV blocks are left over at the end.
-    pub fn run(mut self, observer: &mut dyn Observer) -> RunTotals {
+    /// When a conservation law is broken: KV blocks are left over at the end.
+    pub fn try_run(mut self, observer: &mut dyn Observer) -> Result<RunTotals, Stuck> {
         while self.step(observer) {}
-        self.cluster.totals()
+        if matches!(self.clock, Clock::Polled(_)) && !self.cluster.is_empty() {
+            return Err(Stuck { num_requests: self.cluster.num_unfinished() });
+        }
+        Ok(self.cluster.totals())
+    }
+
+    /// Goes on to the end and adds up.
+    ///
+    /// # Panics
+    /// When a conservation law is broken: requests or KV blocks are left over at the end. Where polling may get stuck, use
+    /// [`try_run`](Self::try_run).
+    pub fn run(self, observer: &mut dyn Observer) -> RunTotals {
+        self.try_run(observer).unwrap_or_else(|stuck| panic!("{stuck}"))
     }
 }
+
+/// Requests wait, and nothing will ever start them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// How many there are.
+    pub num_requests: u64,
+}
+
+impl fmt::Display for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} requests wait, and nothing will ever start them", self.num_requests)
+    }
+}
+
+impl std::error::Error for Stuck {}

@@ -1,17 +1,24 @@
-//! What a run shows of itself: latencies of its requests, throughput, cache hits, waves.
+//! What a run shows of itself: latencies of its requests, throughput, cache hits, waves, power.
 //!
-//! [`RequestStatistics`] is an [`engine::Observer`] that collects while the run goes. [`Summary`] is what it comes to
-//! together with the engine's own totals. Both are plain data, in nanoseconds, tokens and bytes where they are counted
-//! and in milliseconds and rates where they are derived; how they are shown is not their concern. [`Layout`] is the
+//! [`RequestStatistics`], [`PowerMeter`] and [`IntervalMeter`] are [`engine::Observer`]s that collect while the run
+//! goes. [`IntervalResults`] is what a log interval comes to, [`Summary`] what the whole run does together with the
+//! engine's own totals. Both are plain data, in nanoseconds, tokens and bytes where they are counted and in
+//! milliseconds, rates and joules where they are derived; how they are shown is not their concern. [`Layout`] is the
 //! little that observers need to know of the deployment.
 
+mod energy;
+mod intervals;
 mod itl;
 mod layout;
+mod power;
 mod spread;
 mod statistics;
 mod summary;
 
-pub use layout::{GroupLayout, InstanceLayout, Layout};
+pub use energy::{Component, Energy, PowerReading};
+pub use intervals::{GroupResults, InstanceResults, IntervalMeter, IntervalResults};
+pub use layout::{GroupLayout, InstanceLayout, Layout, NodeLayout};
+pub use power::PowerMeter;
 pub use spread::Spread;
 pub use statistics::RequestStatistics;
-pub use summary::{InstanceSummary, PrefixSummary, Summary, Throughput, WaveSummary};
+pub use summary::{InstanceSummary, PowerSummary, PrefixSummary, Summary, Throughput, WaveSummary};

@@ -4,7 +4,7 @@ use engine::{GroupTotals, InstanceTotals, RunTotals};
 use network::CollectiveKind;
 use units::{Duration, InstanceId, Instant};
 
-use crate::{Layout, RequestStatistics, Spread};
+use crate::{Energy, InstanceLayout, Layout, PowerMeter, RequestStatistics, Spread};
 
 /// The results of one run.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,10 +36,14 @@ pub struct Summary {
     pub preemptions: u64,
     /// Tokens computed again after a preemption.
     pub recomputed_tokens: u64,
+    /// Requests that had to wait for room when they came from a prefill instance. `None` without decode instances.
+    pub handoff_waits: Option<u64>,
     /// Waves, and steps run only to keep pace.
     pub waves: WaveSummary,
     /// Bytes handed to collectives, by kind, counted once per collective and not once per rank.
     pub collective_bytes: Vec<(CollectiveKind, u64)>,
+    /// What the nodes used, where power is modelled.
+    pub power: Option<PowerSummary>,
     /// By instance.
     pub instances: Vec<InstanceSummary>,
 }
@@ -62,8 +66,19 @@ pub struct Throughput {
 pub struct PrefixSummary {
     /// Prompt tokens looked up.
     pub lookup_tokens: u64,
-    /// Prompt tokens found.
+    /// Prompt tokens found on the NPU.
     pub hit_tokens: u64,
+    /// Prompt tokens found in the tier below instead; `None` where no instance has one.
+    pub tier_hit_tokens: Option<u64>,
+}
+
+/// The energy of a whole run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PowerSummary {
+    /// What each node used, by node.
+    pub nodes: Vec<Energy>,
+    /// From the start of the run to the end of its last request.
+    pub makespan: Duration,
 }
 
 /// Waves, and steps run only to keep pace.
@@ -95,12 +110,18 @@ pub struct InstanceSummary {
 }
 
 impl Summary {
-    /// Sums up a run of the deployment with this `layout`.
+    /// Sums up a run of the deployment with this `layout`, with its power where there is a meter.
     ///
     /// # Panics
     /// When `statistics` did not watch the whole of the run that `totals` are of.
-    pub fn new(layout: &Layout, statistics: &RequestStatistics, totals: &RunTotals) -> Self {
+    pub fn new(
+        layout: &Layout,
+        statistics: &RequestStatistics,
+        power: Option<&PowerMeter>,
+        totals: &RunTotals,
+    ) -> Self {
         let sum = |count: fn(&InstanceTotals) -> u64| totals.instances.iter().map(count).sum::<u64>();
+        let any = |is_so: fn(&InstanceLayout) -> bool| layout.instances.iter().any(is_so);
         let requests = sum(|instance| instance.finished_requests);
         assert_eq!(statistics.num_requests(), requests, "the statistics are of another run");
         assert_eq!(layout.instances.len(), totals.instances.len(), "the layout is of another run");
@@ -121,15 +142,18 @@ impl Summary {
             prefix: PrefixSummary {
                 lookup_tokens: sum(|instance| instance.prefix_lookup_tokens),
                 hit_tokens: sum(|instance| instance.prefix_hit_tokens),
+                tier_hit_tokens: any(|instance| instance.has_tier).then(|| sum(|instance| instance.tier_hit_tokens)),
             },
             preemptions: sum(|instance| instance.preemptions),
             recomputed_tokens: sum(|instance| instance.recomputed_tokens),
+            handoff_waits: any(|instance| instance.is_decode).then(|| sum(|instance| instance.handoff_waits)),
             waves: WaveSummary {
                 waves: totals.groups.iter().map(|group| group.waves).sum(),
                 steps: sum(|instance| instance.steps),
                 dummy_steps: sum(|instance| instance.dummy_steps),
             },
             collective_bytes: collective_bytes(&totals.groups),
+            power: power.map(|meter| PowerSummary { nodes: meter.reading(totals.end).nodes, makespan }),
             instances: instances(layout, statistics, totals),
         }
     }
@@ -148,9 +172,26 @@ impl Throughput {
 }
 
 impl PrefixSummary {
-    /// The part that was found, from 0 to 1; 0 when nothing was looked up.
+    /// The part that was found on the NPU, from 0 to 1; 0 when nothing was looked up.
     pub fn hit_ratio(&self) -> f64 {
         share(self.hit_tokens, self.lookup_tokens)
+    }
+
+    /// The part that was found in the tier below; `None` where no instance has one.
+    pub fn tier_hit_ratio(&self) -> Option<f64> {
+        self.tier_hit_tokens.map(|tokens| share(tokens, self.lookup_tokens))
+    }
+
+    /// The part that was found at all.
+    pub fn total_hit_ratio(&self) -> f64 {
+        share(self.hit_tokens + self.tier_hit_tokens.unwrap_or(0), self.lookup_tokens)
+    }
+}
+
+impl PowerSummary {
+    /// What all nodes used.
+    pub fn total(&self) -> Energy {
+        self.nodes.iter().copied().sum()
     }
 }
 
@@ -224,10 +265,12 @@ mod tests {
 
     #[test]
     fn two_instances_worked_by_hand() {
-        let instance = InstanceLayout { model: "m".to_owned(), weight_bytes: 600, kv_bytes: 400, kv_tokens: 64 };
+        let instance = InstanceLayout { weight_bytes: 600, kv_bytes: 400, has_tier: true, ..InstanceLayout::default() };
+        let decode = InstanceLayout { is_decode: true, ..instance.clone() };
         // The second instance comes first in the groups.
         let group = |member| GroupLayout { name: None, members: vec![InstanceId(member)], is_moe: false };
-        let layout = Layout { instances: vec![instance.clone(), instance], groups: vec![group(1), group(0)] };
+        let groups = vec![group(1), group(0)];
+        let layout = Layout { instances: vec![instance, decode], groups, ..Layout::default() };
         let mut statistics = RequestStatistics::new();
         finish(&mut statistics, 0, 8_000_000, &[1_000_000, 3_000_000]);
         finish(&mut statistics, 9_000_000, 8_000_000, &[2_000_000; 2]);
@@ -245,6 +288,8 @@ mod tests {
             generated_tokens: 3,
             prefix_lookup_tokens: 80,
             prefix_hit_tokens: 20,
+            tier_hit_tokens: 8,
+            handoff_waits: 3,
             preemptions: 1,
             recomputed_tokens: 7,
             steps,
@@ -254,7 +299,7 @@ mod tests {
         let end = Instant::from_ns(20_000_000);
         let totals = RunTotals { end, instances: vec![did(2, 6, 0), did(0, 4, 4)], groups: vec![group, group] };
 
-        let summary = Summary::new(&layout, &statistics, &totals);
+        let summary = Summary::new(&layout, &statistics, None, &totals);
         assert_eq!((summary.requests, summary.prompt_tokens, summary.generated_tokens), (2, 200, 6));
         let throughput = summary.throughput.expect("time went by");
         assert_eq!((throughput.requests_per_s, throughput.prompt_tokens_per_s), (100.0, 10_000.0));
@@ -264,7 +309,8 @@ mod tests {
         let itl = summary.itl.expect("there are tokens");
         assert_eq!((itl.mean, itl.min, itl.median, itl.max), (2.0, 1.0, 2.0, 3.0));
         assert_eq!((summary.prefix.lookup_tokens, summary.prefix.hit_ratio()), (160, 0.25));
-        assert_eq!((summary.preemptions, summary.recomputed_tokens), (2, 14));
+        assert_eq!((summary.prefix.tier_hit_ratio(), summary.prefix.total_hit_ratio()), (Some(0.1), 0.35));
+        assert_eq!((summary.preemptions, summary.recomputed_tokens, summary.handoff_waits), (2, 14, Some(6)));
         assert_eq!((summary.waves.waves, summary.waves.steps, summary.waves.dummy_share()), (10, 10, 0.4));
         assert_eq!(summary.collective_bytes.iter().map(|&(_, bytes)| bytes).collect::<Vec<_>>(), [2, 4, 6, 8]);
         let npu: Vec<_> = summary.instances.iter().map(|one| (one.npu_bytes_max, one.kv_share_max)).collect();
@@ -273,8 +319,9 @@ mod tests {
 
     #[test]
     fn a_run_of_nothing_has_no_rates() {
-        let summary = Summary::new(&Layout::default(), &RequestStatistics::new(), &RunTotals::default());
+        let summary = Summary::new(&Layout::default(), &RequestStatistics::new(), None, &RunTotals::default());
         assert_eq!((summary.throughput, summary.ttft, summary.itl), (None, None, None));
+        assert_eq!((summary.prefix.tier_hit_ratio(), summary.handoff_waits, summary.power), (None, None, None));
         assert_eq!((summary.prefix.hit_ratio(), summary.waves.dummy_share()), (0.0, 0.0));
     }
 }

@@ -68,8 +68,8 @@ fn summary(path: &Path) -> Summary {
     }
     let instance = InstanceTotals { finished_requests: statistics.num_requests(), ..InstanceTotals::default() };
     let totals = RunTotals { instances: vec![instance], ..RunTotals::default() };
-    let layout = Layout { instances: vec![InstanceLayout::default()], groups: Vec::new() };
-    Summary::new(&layout, &statistics, &totals)
+    let layout = Layout { instances: vec![InstanceLayout::default()], ..Layout::default() };
+    Summary::new(&layout, &statistics, None, &totals)
 }
 
 /// Names such as `TTFT Mean`, and the simulator's own value in milliseconds.

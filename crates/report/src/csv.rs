@@ -56,7 +56,7 @@ impl CsvWriter<AtomicFile> {
 impl<W: Write> CsvWriter<W> {
     /// Writes requests of a deployment with this `layout` to `sink`.
     pub fn new(sink: W, layout: &Layout) -> Self {
-        let models: Vec<_> = layout.instances.iter().map(|instance| field(&instance.model)).collect();
+        let models: Vec<_> = layout.instances.iter().map(|instance| field(&instance.model).into_bytes()).collect();
         let mut rows = vec![Vec::new(); models.len().max(1)];
         rows[0].extend_from_slice(HEADER);
         Self { sink, models, rows, error: None }
@@ -148,10 +148,6 @@ fn write_number(row: &mut Vec<u8>, mut number: u64) {
 }
 
 /// `text` as a field: in quotes only where it must be, with quotes in it doubled.
-fn field(text: &str) -> Vec<u8> {
-    if text.contains([',', '"', '\r', '\n']) {
-        format!("\"{}\"", text.replace('"', "\"\"")).into_bytes()
-    } else {
-        text.as_bytes().to_vec()
-    }
+pub(crate) fn field(text: &str) -> String {
+    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }

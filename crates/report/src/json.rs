@@ -1,13 +1,15 @@
 //! The summary for programs.
 
-use metrics::{InstanceSummary, Spread, Summary};
+use metrics::{Component, Energy, InstanceSummary, PowerSummary, PrefixSummary, Spread, Summary};
 use network::CollectiveKind;
 use serde::Serialize;
+use units::Duration;
 
 /// The summary as one JSON object, with a line break at its end.
 ///
 /// Keys keep their order and name their unit where there is one: `ttft_ms.p99`, `makespan_s`. Shares are from 0 to 1.
-/// What has no value, such as the latencies of no requests, is `null`.
+/// What has no value, such as the latencies of no requests, is `null`. What only some deployments have is left out in
+/// others: hits in prefix caches below the NPUs', waits for room on decode instances, power.
 pub fn summary_json(summary: &Summary) -> String {
     let json = serde_json::to_string_pretty(&SummaryJson::of(summary));
     json.expect("plain structures of numbers and strings have a JSON form") + "\n"
@@ -31,11 +33,15 @@ struct SummaryJson<'a> {
     prefix_cache: PrefixJson,
     preemptions: u64,
     recomputed_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handoff_waits: Option<u64>,
     waves: u64,
     steps: u64,
     dummy_steps: u64,
     dummy_share: f64,
     collective_bytes: CollectiveJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    power: Option<PowerJson>,
     instances: Vec<InstanceJson<'a>>,
 }
 
@@ -54,6 +60,38 @@ struct PrefixJson {
     lookup_tokens: u64,
     hit_tokens: u64,
     hit_ratio: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<TierJson>,
+}
+
+#[derive(Serialize)]
+struct TierJson {
+    hit_tokens: u64,
+    hit_ratio: f64,
+    total_hit_ratio: f64,
+}
+
+#[derive(Serialize)]
+struct PowerJson {
+    energy_j: f64,
+    mean_w: f64,
+    nodes: Vec<NodePowerJson>,
+}
+
+#[derive(Serialize)]
+struct NodePowerJson {
+    energy_j: f64,
+    mean_w: f64,
+    /// Joules of each component.
+    base_j: f64,
+    npu_j: f64,
+    cpu_j: f64,
+    dram_j: f64,
+    link_j: f64,
+    nic_j: f64,
+    storage_j: f64,
+    /// Part of `npu_j`.
+    npu_standby_j: f64,
 }
 
 #[derive(Default, Serialize)]
@@ -73,8 +111,12 @@ struct InstanceJson<'a> {
     generated_tokens: u64,
     prefix_lookup_tokens: u64,
     prefix_hit_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier_hit_tokens: Option<u64>,
     preemptions: u64,
     recomputed_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handoff_waits: Option<u64>,
     steps: u64,
     dummy_steps: u64,
     kv_capacity_tokens: u64,
@@ -100,19 +142,17 @@ impl<'a> SummaryJson<'a> {
             itl_ms: spread(summary.itl),
             latency_ms: spread(summary.latency),
             queuing_delay_ms: spread(summary.queuing_delay),
-            prefix_cache: PrefixJson {
-                lookup_tokens: summary.prefix.lookup_tokens,
-                hit_tokens: summary.prefix.hit_tokens,
-                hit_ratio: summary.prefix.hit_ratio(),
-            },
+            prefix_cache: PrefixJson::of(&summary.prefix),
             preemptions: summary.preemptions,
             recomputed_tokens: summary.recomputed_tokens,
+            handoff_waits: summary.handoff_waits,
             waves: summary.waves.waves,
             steps: summary.waves.steps,
             dummy_steps: summary.waves.dummy_steps,
             dummy_share: summary.waves.dummy_share(),
             collective_bytes: CollectiveJson::of(&summary.collective_bytes),
-            instances: summary.instances.iter().map(InstanceJson::of).collect(),
+            power: summary.power.as_ref().map(PowerJson::of),
+            instances: summary.instances.iter().map(|instance| InstanceJson::of(instance, summary)).collect(),
         }
     }
 }
@@ -121,6 +161,49 @@ impl SpreadJson {
     fn of(spread: Spread) -> Self {
         let Spread { mean, min, median, p90, p99, max } = spread;
         Self { mean, median, p90, p99, min, max }
+    }
+}
+
+impl PrefixJson {
+    fn of(prefix: &PrefixSummary) -> Self {
+        let tier = prefix.tier_hit_tokens.zip(prefix.tier_hit_ratio());
+        Self {
+            lookup_tokens: prefix.lookup_tokens,
+            hit_tokens: prefix.hit_tokens,
+            hit_ratio: prefix.hit_ratio(),
+            tier: tier.map(|(hit_tokens, hit_ratio)| {
+                let total_hit_ratio = prefix.total_hit_ratio();
+                TierJson { hit_tokens, hit_ratio, total_hit_ratio }
+            }),
+        }
+    }
+}
+
+impl PowerJson {
+    fn of(power: &PowerSummary) -> Self {
+        let total = power.total();
+        Self {
+            energy_j: total.total_j(),
+            mean_w: total.mean_w(power.makespan),
+            nodes: power.nodes.iter().map(|energy| NodePowerJson::of(energy, power.makespan)).collect(),
+        }
+    }
+}
+
+impl NodePowerJson {
+    fn of(energy: &Energy, makespan: Duration) -> Self {
+        Self {
+            energy_j: energy.total_j(),
+            mean_w: energy.mean_w(makespan),
+            base_j: energy.of(Component::Base),
+            npu_j: energy.of(Component::Npu),
+            cpu_j: energy.of(Component::Cpu),
+            dram_j: energy.of(Component::Dram),
+            link_j: energy.of(Component::Link),
+            nic_j: energy.of(Component::Nic),
+            storage_j: energy.of(Component::Storage),
+            npu_standby_j: energy.npu_standby_j,
+        }
     }
 }
 
@@ -140,7 +223,7 @@ impl CollectiveJson {
 }
 
 impl<'a> InstanceJson<'a> {
-    fn of(instance: &'a InstanceSummary) -> Self {
+    fn of(instance: &'a InstanceSummary, summary: &Summary) -> Self {
         let totals = &instance.totals;
         Self {
             id: instance.id.0,
@@ -150,8 +233,10 @@ impl<'a> InstanceJson<'a> {
             generated_tokens: totals.generated_tokens,
             prefix_lookup_tokens: totals.prefix_lookup_tokens,
             prefix_hit_tokens: totals.prefix_hit_tokens,
+            tier_hit_tokens: summary.prefix.tier_hit_tokens.map(|_| totals.tier_hit_tokens),
             preemptions: totals.preemptions,
             recomputed_tokens: totals.recomputed_tokens,
+            handoff_waits: summary.handoff_waits.map(|_| totals.handoff_waits),
             steps: totals.steps,
             dummy_steps: totals.dummy_steps,
             kv_capacity_tokens: instance.kv_tokens,

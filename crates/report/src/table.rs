@@ -1,6 +1,6 @@
 //! The summary for people.
 
-use metrics::{InstanceSummary, Spread, Summary};
+use metrics::{Component, Energy, InstanceSummary, PowerSummary, Spread, Summary};
 use network::CollectiveKind;
 
 use crate::human;
@@ -10,7 +10,9 @@ const MODEL_CHARS_MAX: usize = 28;
 
 /// The summary as aligned text of at most 100 columns, with a line break at its end.
 pub fn summary_table(summary: &Summary) -> String {
-    [totals(summary), latencies(summary), notable(summary), instances(summary)].join("\n")
+    let power = summary.power.as_ref().map(power);
+    let parts = [totals(summary), latencies(summary), notable(summary)].into_iter().chain(power);
+    parts.chain([instances(summary)]).collect::<Vec<_>>().join("\n")
 }
 
 fn totals(summary: &Summary) -> String {
@@ -65,12 +67,9 @@ fn latencies(summary: &Summary) -> String {
 fn notable(summary: &Summary) -> String {
     let grouped = human::grouped;
     let (prefix, waves) = (&summary.prefix, &summary.waves);
-    let prefix_hits = format!(
-        "{} of {} tokens ({})",
-        grouped(prefix.hit_tokens),
-        grouped(prefix.lookup_tokens),
-        human::percent(prefix.hit_ratio())
-    );
+    let hits = |tokens: u64, ratio: f64| {
+        format!("{} of {} tokens ({})", grouped(tokens), grouped(prefix.lookup_tokens), human::percent(ratio))
+    };
     let preemptions =
         format!("{} ({} tokens recomputed)", grouped(summary.preemptions), grouped(summary.recomputed_tokens));
     let dummies = format!(
@@ -79,16 +78,23 @@ fn notable(summary: &Summary) -> String {
         grouped(waves.steps),
         human::percent(waves.dummy_share())
     );
-    columns(
-        &[
-            row(["Prefix cache hits", &prefix_hits]),
-            row(["Preemptions", &preemptions]),
-            row(["Waves", &grouped(waves.waves)]),
-            row(["Dummy steps", &dummies]),
-            row(["Collectives", &collectives(summary)]),
-        ],
-        2,
-    )
+    let tier_hits = prefix.tier_hit_tokens.zip(prefix.tier_hit_ratio());
+    let energy = summary.power.as_ref().map(|power| {
+        let total = power.total();
+        format!("{:.2} kJ ({:.1} W on average)", total.total_j() / 1e3, total.mean_w(power.makespan))
+    });
+    let rows = [
+        ("Prefix cache hits", Some(hits(prefix.hit_tokens, prefix.hit_ratio()))),
+        ("Lower tier hits", tier_hits.map(|(tokens, ratio)| hits(tokens, ratio))),
+        ("Preemptions", Some(preemptions)),
+        ("Handoff waits", summary.handoff_waits.map(grouped)),
+        ("Waves", Some(grouped(waves.waves))),
+        ("Dummy steps", Some(dummies)),
+        ("Collectives", Some(collectives(summary))),
+        ("Energy", energy),
+    ];
+    let rows: Vec<_> = rows.into_iter().filter_map(|(name, value)| Some(row([name, &value?]))).collect();
+    columns(&rows, 2)
 }
 
 fn collectives(summary: &Summary) -> String {
@@ -104,6 +110,35 @@ const fn kind_name(kind: CollectiveKind) -> &'static str {
         CollectiveKind::ReduceScatter => "reduce-scatter",
         CollectiveKind::AllToAll => "all-to-all",
     }
+}
+
+fn power(power: &PowerSummary) -> String {
+    // One unit for all, so that numbers compare, and six digits at most before the point.
+    let (unit, joules) = match power.total().total_j() {
+        ..1e6 => ("J", 1.0),
+        1e6..1e9 => ("kJ", 1e3),
+        _ => ("MJ", 1e6),
+    };
+    let node = |(name, energy): (String, &Energy)| {
+        let components = Component::ALL.map(|component| energy.of(component));
+        let energies = [energy.total_j()].into_iter().chain(components).map(|energy| format!("{:.1}", energy / joules));
+        let mean = format!("{:.1}", energy.mean_w(power.makespan));
+        [name].into_iter().chain(energies).chain([mean]).collect::<Vec<_>>()
+    };
+    let head = row([
+        &format!("Energy ({unit})"),
+        "total",
+        "base",
+        "NPU",
+        "CPU",
+        "memory",
+        "links",
+        "NICs",
+        "storage",
+        "mean W",
+    ]);
+    let nodes = power.nodes.iter().enumerate().map(|(index, energy)| node((format!("Node {index}"), energy)));
+    columns(&[head].into_iter().chain(nodes).collect::<Vec<_>>(), 1)
 }
 
 fn instances(summary: &Summary) -> String {

@@ -13,7 +13,7 @@ const HEADER: &str =
 
 fn layout(models: &[&str]) -> Layout {
     let instance = |model: &&str| InstanceLayout { model: (*model).to_owned(), ..InstanceLayout::default() };
-    Layout { instances: models.iter().map(instance).collect(), groups: Vec::new() }
+    Layout { instances: models.iter().map(instance).collect(), ..Layout::default() }
 }
 
 fn finish(csv: &mut impl Observer, instance: u32, id: u64, itl_ns: &[u64]) {

@@ -36,6 +36,8 @@ fn test() -> Result<(), String> {
     fences::check()?;
     // What tests print is their result too: the worst deviation from the reference, say.
     cargo(&["test", "--workspace", "--quiet", "--", "--show-output"])?;
+    // A test of every day tries the engine's properties on few cases.
+    cargo_with(&[("PROPTEST_CASES", "1000")], &["test", "--package", "engine", "--test", "it", "--quiet"])?;
     cargo(&["run", "--release", "--quiet", "--", "run", "--quiet"])?;
     match reference {
         Some(dir) => println!("reference data: {}", dir.display()),
@@ -67,8 +69,14 @@ fn root() -> &'static Path {
 
 /// Runs cargo in the repository, and says what it runs.
 fn cargo(args: &[&str]) -> Result<(), String> {
-    println!("> cargo {}", args.join(" "));
-    let status = Command::new(env!("CARGO")).args(args).current_dir(root()).status();
+    cargo_with(&[], args)
+}
+
+fn cargo_with(variables: &[(&str, &str)], args: &[&str]) -> Result<(), String> {
+    let set: String = variables.iter().map(|(name, value)| format!("{name}={value} ")).collect();
+    println!("> {set}cargo {}", args.join(" "));
+    let variables = variables.iter().copied();
+    let status = Command::new(env!("CARGO")).args(args).envs(variables).current_dir(root()).status();
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("cargo {} failed: {status}", args.join(" "))),

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use model::Layer;
 use network::{CollectiveKind, DimMask, Dimension, Graph, Machine, MemoryDevices, Op as Node};
 use proptest::prelude::*;
 use units::{Duration, NpuId};
@@ -18,14 +19,16 @@ fn machine_times(topology: &Topology, passes: &[ForwardPass], starts: &[Instant]
         let pass = &passes[npu / ranks_per_member];
         let mut graph = Graph::with_capacity(64);
         graph.then(Node::Compute(start - Instant::ZERO));
-        let blocks = (0..pass.num_blocks).flat_map(|block| pass.block.iter().map(move |op| (block, op)));
-        let prologue = pass.prologue.iter().map(|op| (0, op));
-        let head = pass.head.iter().map(|op| (0, op));
+        let lane = &pass.lanes[0];
+        let blocks = (0..pass.num_blocks).flat_map(|block| lane.block.iter().map(move |op| (block, op)));
+        let prologue = lane.prologue.iter().map(|op| (0, op));
+        let head = lane.head.iter().map(|op| (0, op));
         for (block, op) in prologue.chain(blocks).chain(head) {
             graph.then(match *op {
-                Op::Compute(duration) => Node::Compute(duration),
-                Op::Experts => Node::Compute(pass.expert_time(block, npu % ranks_per_member)),
+                Op::Compute { time, .. } => Node::Compute(time),
+                Op::Experts => Node::Compute(lane.expert_time(block, npu % ranks_per_member)),
                 Op::Collective(collective) => Node::Collective(collective),
+                Op::Pim | Op::SendKv => unreachable!("the passes here are chains"),
             });
         }
         machine.begin(NpuId(npu as u32), Rc::new(graph));
@@ -99,7 +102,9 @@ fn passes(case: &Case, tp_dims: DimMask, ep_dims: DimMask) -> Vec<ForwardPass> {
     let tp = case.tp as usize;
     let ops = |member: usize| -> Vec<Op> {
         let op = |part: &Part| match *part {
-            Part::Compute(ref times) => Op::Compute(Duration::from_ns(times[member])),
+            Part::Compute(ref times) => {
+                Op::Compute { layer: Layer::Layernorm, time: Duration::from_ns(times[member]), weight_bytes: 0 }
+            }
             Part::Experts => Op::Experts,
             Part::TensorParallel(bytes) => {
                 Op::Collective(Collective { kind: CollectiveKind::AllReduce, bytes, dims: tp_dims })

@@ -8,10 +8,10 @@ use crate::common::{
     LOCAL_MEMORY_GB_PER_S, MemberPlan, Run, SessionPlan,
 };
 
-const NUM_BLOCKS: u64 = 2;
+pub(crate) const NUM_BLOCKS: u64 = 2;
 
 /// A step of the dense model on one NPU: `tokens` tokens of `sequences` sequences, around this attention.
-fn dense_step_ns(tokens: u64, sequences: u64, attention_ns: u64) -> u64 {
+pub(crate) fn dense_step_ns(tokens: u64, sequences: u64, attention_ns: u64) -> u64 {
     let times = Affine::default();
     let block = [
         Layer::Layernorm,
@@ -32,7 +32,7 @@ fn dense_step_ns(tokens: u64, sequences: u64, attention_ns: u64) -> u64 {
 }
 
 /// A step of one sequence by itself that computes `tokens` tokens after `history`.
-fn alone_ns(tokens: u64, history: u64) -> u64 {
+pub(crate) fn alone_ns(tokens: u64, history: u64) -> u64 {
     dense_step_ns(tokens, 1, Affine::default().attention_ns(tokens, history))
 }
 
@@ -40,7 +40,7 @@ fn run(cluster: ClusterPlan, workload: Vec<SessionPlan>) -> Run {
     Case { cluster, workload }.run()
 }
 
-fn itl_ns(request: &Finished) -> Vec<u64> {
+pub(crate) fn itl_ns(request: &Finished) -> Vec<u64> {
     request.itl.iter().map(|itl| itl.ns()).collect()
 }
 
@@ -119,10 +119,15 @@ fn the_latest_gives_way_and_comes_back() {
 const LINK_GIB_PER_S: f64 = 16.0;
 const LINK_LATENCY_NS: f64 = 500.0;
 
-/// One message to the neighbour, and the endpoint's delay after it.
-fn message_ns(bytes: u64) -> u64 {
+/// One message to the neighbour.
+pub(crate) fn hop_ns(bytes: u64) -> u64 {
     let bytes_per_ns = LINK_GIB_PER_S * f64::from(1 << 30) / 1e9;
-    (LINK_LATENCY_NS + bytes as f64 / bytes_per_ns) as u64 + ENDPOINT_DELAY_NS
+    (LINK_LATENCY_NS + bytes as f64 / bytes_per_ns) as u64
+}
+
+/// One message of a collective, and the endpoint's delay after it.
+fn message_ns(bytes: u64) -> u64 {
+    hop_ns(bytes) + ENDPOINT_DELAY_NS
 }
 
 /// Two reads and a write of what arrived.
@@ -130,7 +135,7 @@ fn reduction_ns(bytes: u64) -> u64 {
     3 * (bytes / LOCAL_MEMORY_GB_PER_S)
 }
 
-fn with_links(mut cluster: ClusterPlan) -> ClusterPlan {
+pub(crate) fn with_links(mut cluster: ClusterPlan) -> ClusterPlan {
     (cluster.link_gib_per_s, cluster.link_latency_ns) = (LINK_GIB_PER_S, LINK_LATENCY_NS);
     cluster
 }
@@ -164,7 +169,7 @@ fn expert_group(base_ns: u64, num_blocks: u64) -> GroupPlan {
     let latency = Affine { base_ns, per_token_ns: 0, per_kv_token_ns: 0 };
     let experts = ExpertPlan { local_ep: 1, count: NUM_EXPERTS as u32, per_token: 2 };
     let members = vec![MemberPlan { latency, ..Default::default() }; 2];
-    GroupPlan { tp: 1, num_blocks, qk_norm: false, experts: Some(experts), members }
+    GroupPlan { num_blocks, experts: Some(experts), members, ..GroupPlan::default() }
 }
 
 /// All that a step of such a member computes, its experts left out.
@@ -265,4 +270,17 @@ fn a_member_without_tokens_for_its_experts_does_not_compute_them() {
     };
     check(10, 100);
     check(100, 100);
+}
+
+/// Twenty choices of ten tokens reach all eight experts, or the same one where routing is of that kind.
+#[test]
+fn an_instance_may_have_its_own_expert_routing() {
+    let ttft_ns = |takes_one_expert| {
+        let experts = Some(ExpertPlan { local_ep: 1, count: NUM_EXPERTS as u32, per_token: 2 });
+        let cluster = ClusterPlan::new(vec![GroupPlan { experts, takes_one_expert, ..GroupPlan::default() }]);
+        run(cluster, vec![SessionPlan::plain(0, 10, 1)]).finished[0].ttft.ns()
+    };
+    let times = Affine::default();
+    let spared_ns = NUM_BLOCKS * (times.experts_ns(10, NUM_EXPERTS) - times.experts_ns(10, 1));
+    assert_eq!(ttft_ns(false) - ttft_ns(true), spared_ns);
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use crate::common::{Case, Run, cases};
+use crate::common::{Case, Run, cases, config};
 
 /// Everything a run told, as text.
 fn bytes(case: &Case) -> String {
@@ -21,6 +21,8 @@ fn with_another_seed(case: &Case) -> Case {
 }
 
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn a_run_repeats_to_the_byte_on_any_thread(case in cases()) {
         let here = bytes(&case);

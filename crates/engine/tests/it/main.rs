@@ -7,13 +7,17 @@
 mod closed_form;
 mod common;
 mod coverage;
+mod detailed;
 mod determinism;
 mod intervals;
 mod metamorphic;
+mod overlap;
 mod polling;
 mod requests;
 mod routing;
 mod scale;
 mod scheduler;
+mod split;
 mod tokens;
 mod waves;
+mod work;

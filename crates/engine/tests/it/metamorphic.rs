@@ -1,10 +1,15 @@
 //! Runs that must agree, or differ in one direction only.
 
+use std::mem;
+
+use engine::{Entry, RequestRouting, Role, RoutingTable};
 use proptest::prelude::*;
 use proptest::sample::select;
-use units::{Duration, Instant};
+use units::{Duration, Instant, RequestId};
 
-use crate::common::{Affine, Case, ClusterPlan, GroupPlan, Run, SessionPlan, cases, exact_cases, untimed_cases};
+use crate::common::{
+    Affine, CallPlan, Case, ClusterPlan, Finished, GroupPlan, Run, SessionPlan, config, exact_cases, untimed_cases,
+};
 
 /// A part of a cluster that can be made twice as fast.
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +44,18 @@ impl Part {
 }
 
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn a_faster_part_delays_no_token(case in untimed_cases(), part in select(Part::ALL)) {
         let mut faster = case.clone();
         part.speed_up(&mut faster.cluster);
         let (before, after) = (case.run(), faster.run());
-        let batches = |run: &Run| run.waves.iter().map(|wave| wave.members.clone()).collect::<Vec<_>>();
+        let shape = |step: &engine::MemberStep| (step.instance, step.sequences, step.tokens);
+        let batches = |run: &Run| {
+            let members = run.waves.iter().map(|wave| wave.members.iter().map(shape).collect::<Vec<_>>());
+            members.collect::<Vec<_>>()
+        };
         prop_assert_eq!(batches(&before), batches(&after), "time decided something");
         for (before, after) in before.by_id().into_iter().zip(after.by_id()) {
             let sooner = after.token_times().zip(before.token_times()).all(|(after, before)| after <= before);
@@ -69,17 +80,55 @@ proptest! {
     }
 
     #[test]
-    fn routing_each_block_anew_changes_nothing_where_it_comes_out_the_same(case in cases(), balanced: bool) {
+    fn groups_that_share_nothing_do_not_delay_each_other(case in exact_cases()) {
+        check_apart(case)?;
+    }
+
+    #[test]
+    fn routing_each_block_anew_changes_nothing_where_it_comes_out_the_same(case in exact_cases(), balanced: bool) {
         let run = |block_copy: bool| {
             let Case { mut cluster, workload } = case.clone();
             cluster.options.expert_routing =
                 if balanced { moe::Policy::Balanced } else { moe::Policy::RoundRobin };
             let members = cluster.groups.iter_mut().flat_map(|group| &mut group.members);
             members.for_each(|member| member.block_copy = block_copy);
+            cluster.groups.iter_mut().for_each(|group| group.takes_one_expert = false);
             Case { cluster, workload }.run()
         };
         prop_assert_eq!(run(true), run(false));
     }
+}
+
+/// Checks that the requests of each service fare as well without all others.
+fn check_apart(case: Case) -> Result<(), TestCaseError> {
+    let mut case = case.with_nothing_shared();
+    let ClusterPlan { groups, num_nodes, .. } = &mut case.cluster;
+    for member in groups.iter_mut().flat_map(|group| &mut group.members) {
+        // Channels of different nodes share queues where there are more channels than nodes.
+        member.pim = member.pim.filter(|pim| pim.num_channels <= *num_nodes);
+    }
+    case.cluster.options.request_routing = RequestRouting::RoundRobin;
+    // A session would carry delays from one instance to the next.
+    let plain = |arrival_ns, calls: Vec<CallPlan>| {
+        calls.into_iter().map(move |call| SessionPlan { arrival_ns, calls: vec![call] })
+    };
+    let sessions = mem::take(&mut case.workload).into_iter();
+    case.workload = sessions.flat_map(|session| plain(session.arrival_ns, session.calls)).collect();
+    let (deployment, entries) = (case.deployment(), case.entries());
+    if deployment.instances.iter().any(|spec| spec.role != Role::Whole) {
+        return Ok(());
+    }
+    let run = case.run();
+    for group in &deployment.groups {
+        let ours = |request: &&Finished| group.members.contains(&request.instance);
+        let table: RoutingTable = run.finished.iter().map(|request| (request.id, request.instance)).collect();
+        let ids: Vec<RequestId> = run.finished.iter().filter(ours).map(|request| request.id).collect();
+        let entries: Vec<Entry> = entries.iter().filter(|entry| ids.contains(&entry.first_id)).cloned().collect();
+        let apart = Run::routed(&deployment, &entries, Box::new(table));
+        let together: Vec<&Finished> = run.finished.iter().filter(ours).collect();
+        prop_assert_eq!(apart.finished.iter().collect::<Vec<_>>(), together);
+    }
+    Ok(())
 }
 
 /// Where hardly anything but a link takes time, twice the bandwidth is half the time; the endpoints' delay and the

@@ -9,7 +9,7 @@ use engine::Polling;
 use proptest::prelude::*;
 use units::Duration;
 
-use crate::common::{Case, ClusterPlan, Run, SessionPlan, exact_cases};
+use crate::common::{Case, ClusterPlan, Run, SessionPlan, chain_cases, config};
 
 /// One instance of one NPU; `others` arrive while the first request runs, each at its share of that time.
 fn never_idle(mut case: Case, first_ns: u64, others: &[(u64, u64, u64)], first_output_tokens: u64) -> Case {
@@ -34,14 +34,18 @@ fn in_reference_time(case: &Case) -> Run {
 }
 
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn polling_is_exact_for_one_npu_that_is_never_idle(
-        case in exact_cases(),
+        case in chain_cases(),
         first_ns in prop_oneof![Just(1), 1..=1_000_000u64],
         others in prop::collection::vec((0..=100u64, 1..=40u64, 1..=12u64), 0..12),
         first_output_tokens in 1..=20u64,
     ) {
-        let case = never_idle(case, first_ns, &others, first_output_tokens);
+        let mut case = never_idle(case, first_ns, &others, first_output_tokens);
+        // Where blocks are routed one by one, LLMServingSim runs one block only.
+        case.cluster.groups[0].members[0].block_copy = true;
         let (exact, reference) = (case.run(), in_reference_time(&case));
         prop_assert_eq!(&exact.finished, &reference.finished);
         prop_assert_eq!(&exact.waves, &reference.waves);

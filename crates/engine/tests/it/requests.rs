@@ -1,11 +1,14 @@
 //! What is told of each request.
 
+use engine::{Call, Deployment, InstanceSpec, Role};
 use proptest::prelude::*;
 use units::{Duration, Instant};
 
-use crate::common::{Case, Run, cases};
+use crate::common::{Case, Finished, Run, cases, config};
 
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn every_request_finishes_once_as_asked(case in cases()) {
         let run = case.run();
@@ -16,11 +19,8 @@ proptest! {
         prop_assert_eq!(ids, (0..calls.len() as u64).collect::<Vec<_>>());
         for (request, call) in run.by_id().into_iter().zip(calls) {
             prop_assert_eq!((request.input_tokens, request.output_tokens), (call.input_tokens, call.output_tokens));
-            let kv = deployment.instances[request.instance.index()].kv;
-            let may_hit = kv.prefix_caching && !call.input_ids.is_empty();
-            prop_assert!(request.prefix_hit_tokens < call.input_tokens, "the last token is always computed");
-            prop_assert_eq!(request.prefix_hit_tokens % u64::from(kv.block_size), 0);
-            prop_assert!(may_hit || request.prefix_hit_tokens == 0);
+            check_place(request, &deployment)?;
+            check_prefix_hit(request, call, &deployment)?;
         }
         prop_assert_eq!(run.totals.end, run.finished.iter().map(|request| request.end).max().unwrap_or_default());
     }
@@ -56,10 +56,42 @@ proptest! {
     }
 }
 
-/// Who arrived before is scheduled no later, on instances that neither preempted nor cut long prompts back.
+/// A prefill instance finishes what has one token to yield; everything else that it begins, a decode instance finishes.
+fn check_place(request: &Finished, deployment: &Deployment) -> Result<(), TestCaseError> {
+    let role = deployment.instances[request.instance.index()].role;
+    let fits = match role {
+        Role::Whole => true,
+        Role::Prefill => request.output_tokens == 1,
+        Role::Decode => request.output_tokens > 1,
+    };
+    prop_assert!(fits, "a {role:?} instance finished {request:?}");
+    Ok(())
+}
+
+/// Prefixes are found where the request begins, which is not told of those that a decode instance finishes.
+fn check_prefix_hit(request: &Finished, call: &Call, deployment: &Deployment) -> Result<(), TestCaseError> {
+    let own = &deployment.instances[request.instance.index()];
+    let begins = |spec: &&InstanceSpec| match own.role {
+        Role::Whole => std::ptr::eq(*spec, own),
+        Role::Prefill | Role::Decode => spec.role == Role::Prefill,
+    };
+    let beginners = || deployment.instances.iter().filter(begins);
+    let may_hit = |spec: &InstanceSpec| spec.kv.prefix_caching && !spec.skips_prefill && !call.input_ids.is_empty();
+    let hit = request.prefix_hit_tokens;
+    prop_assert!(hit < call.input_tokens, "the last token is always computed");
+    prop_assert!(hit == 0 || beginners().any(may_hit), "{:?}", request);
+    let finds_whole_blocks = beginners().all(|spec| spec.tier.is_none());
+    prop_assert!(!finds_whole_blocks || hit.is_multiple_of(u64::from(own.kv.block_size)), "{:?}", request);
+    Ok(())
+}
+
+/// Who arrived before is scheduled no later, on instances that serve requests whole and neither preempted nor cut long
+/// prompts back.
 fn check_order_of_service(case: &Case, run: &Run) -> Result<(), TestCaseError> {
     for (index, instance) in case.deployment().instances.iter().enumerate() {
-        if run.totals.instances[index].preemptions > 0 || instance.scheduler.long_prefill_token_threshold > 0 {
+        let cuts_back =
+            run.totals.instances[index].preemptions > 0 || instance.scheduler.long_prefill_token_threshold > 0;
+        if cuts_back || instance.role != Role::Whole {
             continue;
         }
         let mut requests: Vec<_> = run.on(index).collect();

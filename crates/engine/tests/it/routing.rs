@@ -1,8 +1,24 @@
 //! Which instance a request goes to.
 
-use engine::RequestRouting;
+use engine::{RequestRouting, Role, RoutingTable};
+use proptest::prelude::*;
 
-use crate::common::{Case, ClusterPlan, Run, SessionPlan};
+use crate::common::{Case, ClusterPlan, Run, SessionPlan, cases, config};
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Who took a request in is told of those that one instance serves whole.
+    #[test]
+    fn a_run_repeats_with_its_requests_sent_where_they_went(case in cases()) {
+        if case.cluster.groups.iter().any(|group| group.role != Role::Whole) {
+            return Ok(());
+        }
+        let run = case.run();
+        let table: RoutingTable = run.finished.iter().map(|request| (request.id, request.instance)).collect();
+        prop_assert_eq!(case.run_with(Box::new(table)), run);
+    }
+}
 
 fn run(policy: RequestRouting, mut cluster: ClusterPlan, workload: Vec<SessionPlan>) -> Run {
     cluster.options.request_routing = policy;

@@ -11,7 +11,8 @@ const NUM_REQUESTS: u64 = 5_000;
 fn sixteen_instances_serve_five_thousand_requests() {
     let member = MemberPlan { max_num_seqs: Some(128), step_tokens: 2048, prefix_caching: true, ..Default::default() };
     let experts = ExpertPlan { local_ep: 1, count: 64, per_token: 8 };
-    let group = GroupPlan { tp: 1, num_blocks: 48, qk_norm: true, experts: Some(experts), members: vec![member; 4] };
+    let members = vec![member; 4];
+    let group = GroupPlan { num_blocks: 48, qk_norm: true, experts: Some(experts), members, ..GroupPlan::default() };
     let mut cluster = ClusterPlan::new(vec![group; 4]);
     cluster.link_gib_per_s = 100.0;
     cluster.link_latency_ns = 500.0;

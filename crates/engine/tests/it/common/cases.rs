@@ -1,16 +1,25 @@
 //! Clusters and workloads at random, small enough to run by the thousand and tight enough to run into every limit.
 
-use engine::{All2AllBackend, Deployment, Entry, Polling, RequestRouting, RunOptions};
+use std::env;
+
+use engine::{Deployment, Entry, Polling, RequestRouter, Role};
 use proptest::prelude::*;
-use proptest::sample::select;
-use units::Duration;
 
-use super::cluster::{ClusterPlan, ExpertPlan, GroupPlan, MemberPlan};
-use super::latency::Affine;
+use super::cluster::ClusterPlan;
+use super::draws::{Features, call, clusters, group, groups, sessions};
+use super::features::{Place, TierSharing};
 use super::run::Run;
-use super::workload::{CallPlan, Ids, SessionPlan, entries};
+use super::workload::{SessionPlan, entries};
 
-const INSTANCES_MAX: usize = 6;
+const SESSIONS_MAX: usize = 24;
+
+/// How often each property is tried: as `PROPTEST_CASES` says, or often enough for every day.
+pub(crate) fn config() -> ProptestConfig {
+    match env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        None => ProptestConfig::with_cases(100),
+    }
+}
 
 /// A cluster and what it is to serve.
 #[derive(Clone, Debug)]
@@ -31,140 +40,104 @@ impl Case {
     pub(crate) fn run(&self) -> Run {
         Run::of(&self.deployment(), &self.entries())
     }
+
+    /// Runs it with requests routed by `router`.
+    pub(crate) fn run_with(&self, router: Box<dyn RequestRouter>) -> Run {
+        Run::routed(&self.deployment(), &self.entries(), router)
+    }
+
+    /// The same with nothing that instances share but routers: each has a host of its own, uses no pool, and keeps its
+    /// tier to itself. Ids follow the groups.
+    pub(crate) fn with_nothing_shared(mut self) -> Self {
+        let members = self.cluster.groups.iter_mut().flat_map(|group| &mut group.members);
+        self.cluster.num_nodes = 0;
+        for member in members {
+            member.node = self.cluster.num_nodes;
+            self.cluster.num_nodes += 1;
+            let placement = &mut member.placement;
+            let by_block = placement.blocks.iter_mut().flatten();
+            let by_layer = placement.layer.iter_mut().map(|(_, place)| place);
+            let places =
+                [&mut placement.weights, &mut placement.recall_from].into_iter().chain(by_block).chain(by_layer);
+            places.filter(|place| **place == Place::Pool).for_each(|place| *place = Place::Host);
+        }
+        self.cluster.tier_sharing = TierSharing::Nobody;
+        self.cluster.interleaved = false;
+        self
+    }
+
+    /// Leaves out what comes to nothing sensible in LLMServingSim itself, and so in its time:
+    /// - a prefill instance has no way to finish a request: every output has a second token;
+    /// - a sequence that loses its blocks to another counts the batch in flight nonetheless: pipelines have KV enough;
+    /// - members of a group that start apart mix up which of their batches in flight is which: groups have no stages;
+    /// - of several ranks only the first waits for attention in memory, and what follows waits for nothing else: it is for
+    ///   lone instances of one NPU;
+    /// - a prefill instance that runs its steps in halves sends no KV: it runs them whole;
+    /// - of a model whose blocks are routed one by one a single block is run: pipelines route all alike.
+    fn fit_for_reference_time(mut self) -> Self {
+        if self.cluster.options.polling == Polling::Exact {
+            return self;
+        }
+        let splits = self.cluster.groups.iter().any(|group| group.role == Role::Prefill);
+        let calls = self.workload.iter_mut().flat_map(|session| &mut session.calls);
+        calls.filter(|_| splits).for_each(|call| call.output_tokens = call.output_tokens.max(2));
+        for group in &mut self.cluster.groups {
+            let is_alone = group.members.len() == 1;
+            group.pp = if is_alone { group.pp } else { 1 };
+            for member in &mut group.members {
+                member.pim = member.pim.filter(|_| is_alone && group.tp == 1);
+                if let Some(pim) = &mut member.pim {
+                    pim.interleaves &= group.role != Role::Prefill;
+                }
+                if group.pp > 1 {
+                    member.spare_kv_blocks = 10_000;
+                    member.block_copy = true;
+                }
+            }
+        }
+        self
+    }
 }
 
 /// Any cluster with any workload.
 pub(crate) fn cases() -> impl Strategy<Value = Case> {
-    (clusters(groups()), workloads(20)).prop_map(|(cluster, workload)| Case { cluster, workload })
+    let groups = prop_oneof![1 => groups(Features::None), 2 => groups(Features::Any)];
+    (clusters(groups), sessions(SESSIONS_MAX))
+        .prop_map(|(cluster, workload)| Case { cluster, workload }.fit_for_reference_time())
 }
 
 /// Any cluster with any workload, in exact time.
 pub(crate) fn exact_cases() -> impl Strategy<Value = Case> {
-    cases().prop_map(|mut case| {
-        case.cluster.options.polling = Polling::Exact;
-        case
+    let groups = prop_oneof![1 => groups(Features::None), 2 => groups(Features::Any)];
+    in_exact_time((clusters(groups), sessions(SESSIONS_MAX)))
+}
+
+/// Clusters on which every pass is a single chain of ops, in exact time: time has a closed form there.
+pub(crate) fn chain_cases() -> impl Strategy<Value = Case> {
+    in_exact_time((clusters(groups(Features::None)), sessions(SESSIONS_MAX)))
+}
+
+fn in_exact_time(strategy: impl Strategy<Value = (ClusterPlan, Vec<SessionPlan>)>) -> impl Strategy<Value = Case> {
+    strategy.prop_map(|(mut cluster, workload)| {
+        cluster.options.polling = Polling::Exact;
+        Case { cluster, workload }
     })
 }
 
 /// Cases in which time decides nothing: one group in exact time, each member on a node of its own, everything there from
-/// the start. Whatever the links do, the same batches run in the same order.
+/// the start. Whatever the links do, the same batches run in the same order. A lone instance may have stages, since its
+/// batches end in the order in which they begin; members of a group may not, since one that is through with its oldest
+/// batch sooner joins the next wave with more.
 pub(crate) fn untimed_cases() -> impl Strategy<Value = Case> {
-    let cluster = clusters(group().prop_map(|mut group| {
+    let group = (group(Features::None), 1..=3u32).prop_map(|(mut group, pp)| {
+        group.pp = if group.members.len() == 1 { pp } else { 1 };
         (0..).zip(&mut group.members).for_each(|(node, member)| member.node = node);
         vec![group]
-    }));
-    (cluster, prop::collection::vec(call(), 1..=20)).prop_map(|(mut cluster, calls)| {
+    });
+    (clusters(group), prop::collection::vec(call(), 1..=SESSIONS_MAX)).prop_map(|(mut cluster, calls)| {
         cluster.num_nodes = cluster.groups[0].members.len() as u32;
         cluster.options.polling = Polling::Exact;
         let workload = calls.into_iter().map(|call| SessionPlan { arrival_ns: 0, calls: vec![call] });
         Case { cluster, workload: workload.collect() }
-    })
-}
-
-fn clusters(groups: impl Strategy<Value = Vec<GroupPlan>>) -> impl Strategy<Value = ClusterPlan> {
-    let links = (select(vec![0.01, 0.5, 16.0, 900.0]), select(vec![0.0, 300.0, 20_000.0]));
-    let host = (select(vec![1.0, 40.0]), select(vec![0.0, 120.0]));
-    (groups, any::<bool>(), 1..=2u32, links, host, options()).prop_map(
-        |(groups, interleaved, num_nodes, links, host, options)| ClusterPlan {
-            groups,
-            interleaved,
-            num_nodes,
-            link_gib_per_s: links.0,
-            link_latency_ns: links.1,
-            host_gb_per_s: host.0,
-            host_latency_ns: host.1,
-            options,
-        },
-    )
-}
-
-fn options() -> impl Strategy<Value = RunOptions> {
-    let policies = vec![moe::Policy::Balanced, moe::Policy::RoundRobin, moe::Policy::Random];
-    let log_intervals = select(vec![50_000, 1_000_000, 30_000_000]).prop_map(Duration::from_ns);
-    (
-        select(RequestRouting::ALL),
-        select(policies),
-        select(All2AllBackend::ALL),
-        select(Polling::ALL),
-        log_intervals,
-        any::<u64>(),
-    )
-        .prop_map(|(request_routing, expert_routing, all2all_backend, polling, log_interval, seed)| RunOptions {
-            request_routing,
-            expert_routing,
-            all2all_backend,
-            polling,
-            log_interval,
-            seed,
-        })
-}
-
-fn groups() -> impl Strategy<Value = Vec<GroupPlan>> {
-    prop::collection::vec(group(), 1..=4).prop_map(|mut groups| {
-        let mut num_instances = 0;
-        groups.retain(|group| {
-            let fits = num_instances + group.members.len() <= INSTANCES_MAX;
-            num_instances += if fits { group.members.len() } else { 0 };
-            fits
-        });
-        groups
-    })
-}
-
-fn group() -> impl Strategy<Value = GroupPlan> {
-    let experts = (1..=3u32, 8..=53u32, 1..=8u32);
-    let experts = experts.prop_map(|(local_ep, count, per_token)| ExpertPlan { local_ep, count, per_token });
-    let members = prop_oneof![1 => prop::collection::vec(member(), 1), 1 => prop::collection::vec(member(), 2..=4)];
-    (1..=3u32, 1..=4u64, any::<bool>(), prop::option::weighted(0.7, experts), members)
-        .prop_map(|(tp, num_blocks, qk_norm, experts, members)| GroupPlan { tp, num_blocks, qk_norm, experts, members })
-}
-
-fn member() -> impl Strategy<Value = MemberPlan> {
-    let latency = (1..200u64, 0..30u64, 0..10u64).prop_map(|(base_ns, per_token_ns, per_kv_token_ns)| Affine {
-        base_ns,
-        per_token_ns,
-        per_kv_token_ns,
-    });
-    let limits = (prop::option::of(1..=8u64), prop_oneof![1..=16u64, 1..=128u64], select(vec![0, 0, 1, 5, 40]));
-    let switches = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    let kv = (select(vec![1, 2, 4, 7, 16, 32]), prop_oneof![0..4u32, 0..200u32]);
-    (0..2u32, latency, limits, switches, kv).prop_map(|(node, latency, limits, switches, kv)| MemberPlan {
-        node,
-        latency,
-        max_num_seqs: limits.0,
-        step_tokens: limits.1,
-        long_prefill_token_threshold: limits.2,
-        chunked_prefill: switches.0,
-        reserve_full_isl: switches.1,
-        block_size: kv.0,
-        spare_kv_blocks: kv.1,
-        prefix_caching: switches.2,
-        block_copy: switches.3,
-    })
-}
-
-/// Arrivals come on a few beats, so that many come together.
-fn workloads(sessions_max: usize) -> impl Strategy<Value = Vec<SessionPlan>> {
-    let calls = prop_oneof![4 => prop::collection::vec(call(), 1), 1 => prop::collection::vec(call(), 2..=4)];
-    let session = (0..12u64, calls);
-    let first_ns = select(vec![0, 1, 700_000]);
-    let beat_ns = select(vec![0, 3_000, 50_000, 1_000_000]);
-    (first_ns, beat_ns, prop::collection::vec(session, 1..=sessions_max)).prop_map(|(first_ns, beat_ns, sessions)| {
-        let session = |(beat, calls)| SessionPlan { arrival_ns: first_ns + beat * beat_ns, calls };
-        sessions.into_iter().map(session).collect()
-    })
-}
-
-fn call() -> impl Strategy<Value = CallPlan> {
-    let input_tokens = prop_oneof![1..=4u64, 1..=64u64];
-    let output_tokens = prop_oneof![1 => Just(1), 3 => 1..=12u64];
-    let tool_ns = select(vec![0, 2_000, 100_000, 20_000_000]);
-    let shared = (0..2u32, 0..100u32).prop_map(|(family, tokens)| Ids::Shared { family, tokens });
-    let ids = prop_oneof![1 => Just(Ids::Unknown), 4 => shared];
-    (input_tokens, output_tokens, tool_ns, ids).prop_map(|(input_tokens, output_tokens, tool_ns, ids)| CallPlan {
-        input_tokens,
-        output_tokens,
-        tool_ns,
-        ids,
     })
 }

@@ -7,13 +7,15 @@
 use std::sync::Arc;
 
 use engine::{
-    All2AllBackend, Deployment, Entry, GroupSpec, InstanceSpec, KvSpec, Polling, RequestRouting, RunOptions,
-    SchedulerSpec,
+    All2AllBackend, Deployment, Entry, GroupSpec, InstanceSpec, KvSpec, Polling, RequestRouting, Role, RunOptions,
+    SchedulerSpec, TierSpec,
 };
 use model::{Architecture, Experts, Model};
-use network::{DimMask, Dimension, MemoryDevices, System, Topology};
+use moe::ExpertRouting;
+use network::{DimMask, Dimension, Memory, MemoryDevices, System, Topology};
 use units::{Duration, GroupId, InstanceId, NodeId};
 
+use super::features::{OneExpert, PimPlan, PlacementPlan, TierPlan, TierSharing, npu_memory, pool};
 use super::latency::Affine;
 
 pub(crate) const ELEMENT_BYTES: u64 = 2;
@@ -31,16 +33,25 @@ pub(crate) struct ClusterPlan {
     pub(crate) link_latency_ns: f64,
     pub(crate) host_gb_per_s: f64,
     pub(crate) host_latency_ns: f64,
+    pub(crate) tier_sharing: TierSharing,
+    /// Whether requests bring the KV of their prompts along.
+    pub(crate) skips_prefill: bool,
     pub(crate) options: RunOptions,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct GroupPlan {
     pub(crate) tp: u32,
+    pub(crate) pp: u32,
+    /// Of a lone instance.
+    pub(crate) role: Role,
+    /// Blocks of the model, raised to one a pipeline stage.
     pub(crate) num_blocks: u64,
     /// Whether queries and keys are normed, as in Qwen 3.
     pub(crate) qk_norm: bool,
     pub(crate) experts: Option<ExpertPlan>,
+    /// Whether all tokens take the same expert, whatever the run's policy.
+    pub(crate) takes_one_expert: bool,
     pub(crate) members: Vec<MemberPlan>,
 }
 
@@ -70,6 +81,10 @@ pub(crate) struct MemberPlan {
     pub(crate) spare_kv_blocks: u32,
     pub(crate) prefix_caching: bool,
     pub(crate) block_copy: bool,
+    pub(crate) placement: PlacementPlan,
+    /// Without effect where nothing is cached on the NPU.
+    pub(crate) tier: Option<TierPlan>,
+    pub(crate) pim: Option<PimPlan>,
 }
 
 impl Default for MemberPlan {
@@ -87,6 +102,25 @@ impl Default for MemberPlan {
             spare_kv_blocks: 100_000,
             prefix_caching: false,
             block_copy: true,
+            placement: PlacementPlan::default(),
+            tier: None,
+            pim: None,
+        }
+    }
+}
+
+impl Default for GroupPlan {
+    /// A dense model of two blocks on one instance of one NPU.
+    fn default() -> Self {
+        Self {
+            tp: 1,
+            pp: 1,
+            role: Role::Whole,
+            num_blocks: 2,
+            qk_norm: false,
+            experts: None,
+            takes_one_expert: false,
+            members: vec![MemberPlan::default()],
         }
     }
 }
@@ -94,7 +128,7 @@ impl Default for MemberPlan {
 impl GroupPlan {
     /// A dense model of two blocks on one instance of `tp` NPUs.
     pub(crate) fn dense(tp: u32) -> Self {
-        Self { tp, num_blocks: 2, qk_norm: false, experts: None, members: vec![MemberPlan::default()] }
+        Self { tp, ..Self::default() }
     }
 
     fn ep(&self) -> u32 {
@@ -103,6 +137,27 @@ impl GroupPlan {
 
     fn local_ep(&self) -> u32 {
         self.experts.map_or(1, |experts| experts.local_ep.min(self.tp))
+    }
+
+    fn num_blocks(&self) -> u64 {
+        self.num_blocks.max(u64::from(self.pp))
+    }
+
+    /// NPUs of each member along the dimensions of the group's topology: tensor parallelism, stages, members. A lone
+    /// instance has its stages, and its peers as so many more, in the second dimension, or in the first where there is no
+    /// tensor parallelism.
+    fn dims(&self) -> Vec<u32> {
+        let sides = if self.role == Role::Prefill { 2 } else { 1 };
+        let mut dims = match (self.members.len() as u32, self.tp) {
+            (1, 1) => vec![self.pp, sides],
+            (1, tp) => vec![tp, self.pp * sides],
+            (size, tp) if self.pp == 1 => vec![tp, size],
+            (size, tp) => vec![tp, self.pp, size],
+        };
+        while dims.len() > 1 && dims.last() == Some(&1) {
+            dims.pop();
+        }
+        dims
     }
 
     fn model(&self) -> Model {
@@ -121,7 +176,7 @@ impl GroupPlan {
             name: "small".to_owned(),
             model_type: model_type.to_owned(),
             hidden_size: HIDDEN_SIZE,
-            num_hidden_layers: self.num_blocks,
+            num_hidden_layers: self.num_blocks(),
             num_attention_heads: 12,
             num_key_value_heads: 6,
             head_dim: 8,
@@ -133,13 +188,11 @@ impl GroupPlan {
         }
     }
 
-    /// Instances of `tp` NPUs side by side; experts reach across them unless their ranks fit into one.
+    /// Which dimensions collectives involve: experts reach across members unless their ranks fit into one, and never
+    /// across stages.
     fn masks(&self) -> (DimMask, DimMask) {
-        let experts: &[bool] = match (self.ep() > self.tp, self.tp > 1) {
-            (false, _) => &[true],
-            (true, true) => &[true, true],
-            (true, false) => &[false, true],
-        };
+        let (in_stage, over_members) = (self.ep() <= self.tp || self.tp > 1, self.ep() > self.tp);
+        let experts: &[bool] = if self.pp == 1 { &[in_stage, over_members] } else { &[in_stage, false, over_members] };
         (DimMask::new(&[true]), DimMask::new(experts))
     }
 }
@@ -155,6 +208,8 @@ impl ClusterPlan {
             link_latency_ns: 0.0,
             host_gb_per_s: 1e9,
             host_latency_ns: 0.0,
+            tier_sharing: TierSharing::Nobody,
+            skips_prefill: false,
             options: RunOptions {
                 request_routing: RequestRouting::Load,
                 expert_routing: moe::Policy::Balanced,
@@ -175,26 +230,34 @@ impl ClusterPlan {
     pub(crate) fn deployment(&self, workload: &[Entry]) -> Deployment {
         let seats = self.seats();
         let instance = |&(group, member): &(usize, usize)| self.instance(group, member, workload);
+        let mut instances: Vec<InstanceSpec> = seats.iter().map(instance).collect();
+        let plans = seats.iter().map(|&(group, member)| &self.groups[group].members[member]);
+        let tiers = self.give_tiers(&mut instances, plans);
         let group = |(group, plan): (usize, &GroupPlan)| {
             let members = (0..seats.len()).filter(|&instance| seats[instance].0 == group).map(InstanceId::from);
             let size = plan.members.len() as u32;
-            let dims = if size > 1 { vec![plan.tp, size] } else { vec![plan.tp] };
             let (bandwidth_gib_per_s, latency_ns) = (self.link_gib_per_s, self.link_latency_ns);
             let dimension = |npus| Dimension { npus, bandwidth_gib_per_s, latency_ns };
             GroupSpec {
                 name: (size > 1).then(|| format!("group {group}")),
                 members: members.collect(),
-                topology: Topology::new(dims.into_iter().map(dimension).collect()),
+                topology: Topology::new(plan.dims().into_iter().map(dimension).collect()),
             }
         };
         Deployment {
-            instances: seats.iter().map(instance).collect(),
+            instances,
             groups: self.groups.iter().enumerate().map(group).collect(),
             system: System {
                 endpoint_delay_ns: ENDPOINT_DELAY_NS,
                 local_memory_gb_per_s: LOCAL_MEMORY_GB_PER_S as f64,
             },
-            host_memory: MemoryDevices::new(self.host_latency_ns, self.host_gb_per_s, self.num_nodes),
+            memory: Memory {
+                host: MemoryDevices::new(self.host_latency_ns, self.host_gb_per_s, self.num_nodes),
+                pool: Some(pool()),
+                npu: Some(npu_memory()),
+            },
+            tiers,
+            power: None,
             options: self.options,
         }
     }
@@ -209,20 +272,66 @@ impl ClusterPlan {
         seats
     }
 
+    /// Gives each instance the tier it is to have; returns them.
+    fn give_tiers<'p>(
+        &self,
+        instances: &mut [InstanceSpec],
+        plans: impl Iterator<Item = &'p MemberPlan>,
+    ) -> Vec<TierSpec> {
+        let mut tiers = Vec::new();
+        // By tier, the node and the block size of whom it was made for.
+        let mut founders: Vec<(NodeId, u32)> = Vec::new();
+        for (instance, plan) in instances.iter_mut().zip(plans) {
+            let Some(tier) = plan.tier.filter(|_| plan.prefix_caching) else { continue };
+            let KvSpec { block_size, bytes_per_block, .. } = instance.kv;
+            let is_shared = |&(node, size): &(NodeId, u32)| match self.tier_sharing {
+                TierSharing::Nobody => false,
+                TierSharing::Node => (node, size) == (instance.node, block_size),
+                TierSharing::Cluster => size == block_size,
+            };
+            let index = founders.iter().position(is_shared).unwrap_or_else(|| {
+                founders.push((instance.node, block_size));
+                tiers.push(TierSpec {
+                    tokens_per_block: tier.factor * block_size,
+                    npu_block_size: block_size,
+                    num_blocks: tier.num_blocks,
+                    bytes_per_block: u64::from(tier.factor) * bytes_per_block * u64::from(instance.num_npus()),
+                });
+                tiers.len() - 1
+            });
+            instance.tier = Some(index);
+        }
+        tiers
+    }
+
     fn instance(&self, group_index: usize, member_index: usize, workload: &[Entry]) -> InstanceSpec {
         let group = &self.groups[group_index];
         let member = group.members[member_index];
         let model = group.model();
         let (tp_dims, ep_dims) = group.masks();
-        let (tp, ep) = (u64::from(group.tp), u64::from(group.ep()));
+        let [tp, pp, ep] = [group.tp, group.pp, group.ep()].map(u64::from);
         let calls = || workload.iter().flat_map(|entry| &entry.calls);
         let longest_prompt = calls().map(|call| call.input_tokens).max().unwrap_or(1);
-        // The last token generated is never computed, so it needs no KV.
-        let longest_kv = calls().map(|call| call.input_tokens + call.output_tokens - 1).max().unwrap_or(1);
-        let kv_token_bytes = model.kv_bytes_per_token(ELEMENT_BYTES, tp);
+        let longest_kv = match group.role {
+            Role::Prefill => longest_prompt,
+            // The last token generated is never computed, so it needs no KV.
+            _ => calls().map(|call| call.input_tokens + call.output_tokens - 1).max().unwrap_or(1),
+        };
+        let node = NodeId(member.node % self.num_nodes);
+        let one_expert = group.takes_one_expert.then(|| Arc::new(OneExpert) as Arc<dyn ExpertRouting>);
+        let can_interleave = group.members.len() == 1 && group.pp == 1;
+        let kv_token_bytes = model.kv_bytes_per_token(ELEMENT_BYTES, tp * pp);
         InstanceSpec {
-            node: NodeId(member.node % self.num_nodes),
+            node,
             group: GroupId::from(group_index),
+            hardware: "GPU".to_owned(),
+            role: group.role,
+            pp: group.pp,
+            expert_routing: one_expert,
+            skips_prefill: self.skips_prefill,
+            placement: member.placement.placement(node, model.num_hidden_layers),
+            tier: None,
+            pim: member.pim.map(|pim| pim.spec(can_interleave)),
             architecture: Arc::new(Architecture::built_in(&model.model_type).expect("a built-in family")),
             latency: Arc::new(member.latency),
             tp: group.tp,
@@ -231,7 +340,7 @@ impl ClusterPlan {
             tp_dims,
             ep_dims,
             element_bytes: ELEMENT_BYTES,
-            weight_bytes: model.weight_bytes_per_npu(tp, 1, ep, ELEMENT_BYTES),
+            weight_bytes: model.weight_bytes_per_npu(tp, pp, ep, ELEMENT_BYTES),
             scheduler: SchedulerSpec {
                 max_num_seqs: member.max_num_seqs,
                 max_num_batched_tokens: if member.chunked_prefill { 0 } else { longest_prompt } + member.step_tokens,
@@ -242,6 +351,7 @@ impl ClusterPlan {
             kv: KvSpec {
                 num_blocks: longest_kv.div_ceil(u64::from(member.block_size)) as u32 + member.spare_kv_blocks,
                 block_size: member.block_size,
+                element_bytes: ELEMENT_BYTES,
                 bytes_per_block: kv_token_bytes * u64::from(member.block_size),
                 prefix_caching: member.prefix_caching,
             },

@@ -1,7 +1,8 @@
 //! One run, and everything it told.
 
 use engine::{
-    Deployment, Entry, FinishedRequest, GroupInterval, Interval, MemberStep, Observer, RunTotals, Simulation, Wave,
+    Deployment, Entry, FinishedRequest, GroupInterval, InstanceTotals, Interval, MemberStep, Observer, RequestRouter,
+    Role, RunTotals, Simulation, Wave,
 };
 use units::{Duration, GroupId, InstanceId, Instant, RequestId};
 
@@ -13,6 +14,8 @@ pub(crate) struct Run {
     /// In order of completion.
     pub(crate) finished: Vec<Finished>,
     pub(crate) waves: Vec<WaveStart>,
+    /// Instances in the order in which they got through with their steps, and when.
+    pub(crate) step_ends: Vec<(InstanceId, Instant)>,
     pub(crate) intervals: Vec<IntervalEnd>,
     /// The instant of everything that was told, in the order it was told.
     pub(crate) told_at: Vec<Instant>,
@@ -53,8 +56,6 @@ pub(crate) struct IntervalEnd {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GroupFigures {
     pub(crate) waves: u64,
-    pub(crate) prompt_tokens: u64,
-    pub(crate) generated_tokens: u64,
     pub(crate) synchronised_bytes: Option<u64>,
     pub(crate) members: Vec<engine::MemberInterval>,
 }
@@ -76,11 +77,35 @@ impl Finished {
     }
 }
 
+/// One step of an instance, from the start of its wave to its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) start: Instant,
+    pub(crate) end: Instant,
+    pub(crate) part: MemberStep,
+}
+
+/// Instances by whose requests they serve: each by itself, but all prefill and decode instances together.
+pub(crate) fn services(deployment: &Deployment) -> Vec<Vec<usize>> {
+    let (whole, split): (Vec<usize>, Vec<usize>) =
+        (0..deployment.instances.len()).partition(|&index| deployment.instances[index].role == Role::Whole);
+    let split = (!split.is_empty()).then_some(split);
+    whole.into_iter().map(|index| vec![index]).chain(split).collect()
+}
+
 impl Run {
     /// Runs `deployment` on `entries`, step by step.
     pub(crate) fn of(deployment: &Deployment, entries: &[Entry]) -> Self {
+        Self::to_the_end(Simulation::new(deployment, entries.iter().cloned()))
+    }
+
+    /// The same with requests routed by `router`.
+    pub(crate) fn routed(deployment: &Deployment, entries: &[Entry], router: Box<dyn RequestRouter>) -> Self {
+        Self::to_the_end(Simulation::new(deployment, entries.iter().cloned()).route_with(router))
+    }
+
+    fn to_the_end<I: Iterator<Item = Entry>>(mut simulation: Simulation<'_, I>) -> Self {
         let mut run = Self::default();
-        let mut simulation = Simulation::new(deployment, entries.iter().cloned());
         let mut steps = 0;
         while simulation.step(&mut run) {
             steps += 1;
@@ -102,6 +127,24 @@ impl Run {
         self.finished.iter().filter(move |request| request.instance.index() == instance)
     }
 
+    /// The steps of `instance`, in order. Steps end in the order in which they start.
+    pub(crate) fn steps_of(&self, instance: usize) -> Vec<Step> {
+        let parts = self.waves.iter().flat_map(|wave| wave.members.iter().map(move |part| (wave.start, *part)));
+        let parts = parts.filter(|(_, part)| part.instance.index() == instance);
+        let ends = self.step_ends.iter().filter(|(ended, _)| ended.index() == instance);
+        parts.zip(ends).map(|((start, part), &(_, end))| Step { start, end, part }).collect()
+    }
+
+    /// What `count` of each of these instances adds up to.
+    pub(crate) fn total(&self, instances: &[usize], count: fn(&InstanceTotals) -> u64) -> u64 {
+        instances.iter().map(|&instance| count(&self.totals.instances[instance])).sum()
+    }
+
+    /// The requests that any of these instances finished.
+    pub(crate) fn on_any(&self, instances: &[usize]) -> impl Iterator<Item = &Finished> {
+        self.finished.iter().filter(move |request| instances.contains(&request.instance.index()))
+    }
+
     /// The waves of `group`.
     pub(crate) fn waves_of(&self, group: usize) -> impl Iterator<Item = &WaveStart> {
         self.waves.iter().filter(move |wave| wave.group.index() == group)
@@ -109,6 +152,11 @@ impl Run {
 }
 
 impl Observer for Run {
+    fn step_finished(&mut self, instance: InstanceId, now: Instant) {
+        self.told_at.push(now);
+        self.step_ends.push((instance, now));
+    }
+
     fn request_finished(&mut self, request: &FinishedRequest<'_>) {
         self.told_at.push(request.end);
         self.finished.push(Finished {
@@ -135,9 +183,7 @@ impl Observer for Run {
     fn interval_ended(&mut self, interval: &Interval<'_>) {
         self.told_at.push(interval.end);
         let figures = |group: &GroupInterval| GroupFigures {
-            waves: group.waves,
-            prompt_tokens: group.prompt_tokens,
-            generated_tokens: group.generated_tokens,
+            waves: group.totals.waves,
             synchronised_bytes: group.synchronised_bytes,
             members: group.members.clone(),
         };

@@ -1,0 +1,73 @@
+//! Routing from files: recorded expert choices, and recorded routes of requests.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use diagnostics::{Fault, Faults};
+use engine::{Deployment, ExpertRouting, InstanceSpec, Role, RoutingTable};
+use moe::{MoeShape, RecordedRouting};
+use units::RequestId;
+use workload::Workload;
+
+/// Routes told one by one when they can't be followed.
+const FAULTS_MAX: usize = 20;
+
+/// Has every mixture-of-experts instance route its tokens as the file at `path` says, block by block.
+pub(crate) fn route_experts(path: &Path, deployment: &mut Deployment) -> Result<(), Faults> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| Fault::new(&name, format!("can't be read: {error}")))?;
+    let mut read: HashMap<MoeShape, Arc<dyn ExpertRouting>> = HashMap::new();
+    for instance in &mut deployment.instances {
+        let Some(shape) = shape(instance) else { continue };
+        let routing = match read.get(&shape) {
+            Some(routing) => Arc::clone(routing),
+            None => Arc::new(RecordedRouting::read(&name, &text, &shape)?),
+        };
+        read.insert(shape, Arc::clone(&routing));
+        instance.expert_routing = Some(routing);
+        // Recordings are of layers, so each block has a routing of its own.
+        instance.block_copy = false;
+    }
+    if read.is_empty() {
+        let fault = Fault::new("--expert-routing-file", "no instance serves a mixture-of-experts model");
+        return Err(fault.hint("leave the flag out").into());
+    }
+    Ok(())
+}
+
+fn shape(instance: &InstanceSpec) -> Option<MoeShape> {
+    let experts = instance.model.experts?;
+    Some(MoeShape {
+        num_layers: u32::try_from(instance.model.num_hidden_layers).ok()?,
+        num_experts: experts.count,
+        experts_per_token: experts.per_token.clamp(1, experts.count),
+    })
+}
+
+/// The routes in the file at `path`, which must have one for every request of the workload, to an instance that takes
+/// requests in.
+pub(crate) fn read_routes(path: &Path, deployment: &Deployment, workload: &Workload) -> Result<RoutingTable, Faults> {
+    let routes = workload::read_routes(path)?;
+    let name = path.display().to_string();
+    let fault_of = |id: RequestId| match routes.get(&id) {
+        None => Some(format!("request {id} has no route")),
+        Some(instance) => match deployment.instances.get(instance.index()) {
+            None => Some(format!("request {id} goes to instance {instance}, which is not there")),
+            Some(spec) if spec.role == Role::Decode => {
+                Some(format!("request {id} goes to instance {instance}, which only decodes"))
+            }
+            Some(_) => None,
+        },
+    };
+    let ids = workload.entries.iter().flat_map(|entry| (0..entry.calls.len() as u64).map(|n| entry.first_id.0 + n));
+    let faults: Vec<String> = ids.filter_map(|id| fault_of(RequestId(id))).collect();
+    let mut told = Faults::new();
+    faults.iter().take(FAULTS_MAX).for_each(|fault| told.push(Fault::new(&name, fault)));
+    let more = faults.len().saturating_sub(FAULTS_MAX);
+    if more > 0 {
+        told.push(Fault::new(&name, format!("{more} more requests have no route that can be followed")));
+    }
+    told.into_result(routes.into_iter().collect())
+}

@@ -1,0 +1,101 @@
+//! Time as it is, event by event: for passes that are more than one chain of ops.
+//!
+//! Pipeline stages that overlap, KV that is sent on beside the computation, weights that are fetched ahead and attention
+//! in memory all compete for links and devices while a pass runs, so when a pass ends follows from events inside it. It
+//! runs on a [`Machine`]; everything around it is as with the closed form ([`crate::exact`]).
+
+use std::rc::Rc;
+
+use network::Machine;
+use units::{GroupId, InstanceId, Instant};
+
+use crate::cluster::Cluster;
+use crate::deployment::Deployment;
+use crate::entry::Entry;
+use crate::forward::ForwardPass;
+use crate::graphs::{Layout, graphs};
+use crate::npus::NpuMap;
+use crate::observer::Observer;
+
+pub(crate) struct DetailedClock<'d> {
+    deployment: &'d Deployment,
+    machine: Machine,
+    npus: NpuMap,
+    /// Graphs each NPU has finished.
+    finished: Vec<u64>,
+    /// Steps each instance has finished.
+    steps: Vec<u64>,
+}
+
+impl<'d> DetailedClock<'d> {
+    pub(crate) fn new(deployment: &'d Deployment) -> Self {
+        let npus = NpuMap::new(deployment);
+        let topologies = deployment.groups.iter().map(|group| group.topology.clone()).collect();
+        let channels = deployment.instances.iter().filter_map(|spec| spec.pim).map(|pim| pim.num_channels);
+        Self {
+            deployment,
+            machine: Machine::new(topologies, deployment.system, deployment.memory)
+                .with_pim_channels(channels.max().unwrap_or(0)),
+            finished: vec![0; npus.num_npus()],
+            steps: vec![0; deployment.instances.len()],
+            npus,
+        }
+    }
+
+    /// Lets everything of the next instant at which anything happens happen; false when nothing is left to.
+    pub(crate) fn step<I: Iterator<Item = Entry>>(
+        &mut self,
+        cluster: &mut Cluster<'d, I>,
+        observer: &mut dyn Observer,
+    ) -> bool {
+        let event = self.machine.next_event_time();
+        let Some(now) = [cluster.arrivals.next_time(), event].into_iter().flatten().min() else { return false };
+        cluster.report_intervals(now, observer);
+        cluster.route_arrivals(now);
+        if event == Some(now) {
+            self.machine.step();
+            self.finish_steps(now, cluster, observer);
+        } else {
+            self.machine.advance_to(now);
+        }
+        // Sessions whose tools take no time go on at once.
+        cluster.route_arrivals(now);
+        cluster.start_what_can(now, observer, |group, passes| self.start_wave(group, passes));
+        true
+    }
+
+    /// A step is done when every NPU of its instance has finished its part.
+    fn finish_steps<I: Iterator<Item = Entry>>(
+        &mut self,
+        now: Instant,
+        cluster: &mut Cluster<'d, I>,
+        observer: &mut dyn Observer,
+    ) {
+        let mut done: Vec<InstanceId> = Vec::new();
+        for &npu in self.machine.finished() {
+            self.finished[npu.index()] += 1;
+            let instance = self.npus.instance_of(npu);
+            if !done.contains(&instance) {
+                done.push(instance);
+            }
+        }
+        done.sort_unstable();
+        for instance in done {
+            let least = self.npus.of(instance).map(|npu| self.finished[npu.index()]).min().unwrap_or(0);
+            while self.steps[instance.index()] < least {
+                self.steps[instance.index()] += 1;
+                cluster.finish_step(instance, now, observer);
+            }
+        }
+    }
+
+    fn start_wave(&mut self, group: GroupId, passes: &[ForwardPass]) {
+        for (pass, &instance) in passes.iter().zip(&self.deployment.groups[group.index()].members) {
+            let spec = &self.deployment.instances[instance.index()];
+            let graphs = graphs(pass, spec, self.npus.rank_in_group(instance), Layout::Physical);
+            for (npu, graph) in self.npus.of(instance).zip(graphs) {
+                self.machine.begin(npu, Rc::new(graph));
+            }
+        }
+    }
+}
