@@ -79,7 +79,7 @@ pub(crate) struct ForwardPass {
     pub(crate) num_blocks: usize,
     /// Bytes of the hidden state, which one pipeline stage hands to the next.
     pub(crate) hidden_bytes: u64,
-    /// Bytes of prefixes that each rank brings back before it starts.
+    /// Bytes of prefixes that each NPU brings back before it starts.
     pub(crate) recall_bytes: u64,
     /// Bytes of one rank's experts in one block.
     pub(crate) expert_weight_bytes: u64,
@@ -128,7 +128,7 @@ impl ForwardPass {
         let mut work = StepWork {
             npu_time: Duration::ZERO,
             pim_time: Duration::ZERO,
-            memory_bytes: self.recall_bytes * ranks + batch.write_through_bytes,
+            memory_bytes: self.recall_bytes * u64::from(spec.num_npus()) + batch.write_through_bytes,
             link_bytes: self.hidden_bytes * u64::from(spec.pp - 1) * ranks,
         };
         for lane in &self.lanes {
@@ -187,6 +187,7 @@ fn wire_bytes(collective: &Collective, spec: &InstanceSpec) -> u64 {
 pub(crate) struct PassBuilder<'d> {
     spec: &'d InstanceSpec,
     backend: All2AllBackend,
+    polling: Polling,
     experts: Option<ExpertRouter>,
     /// The first of the group's expert-parallel ranks that is on this instance.
     first_expert_rank: usize,
@@ -204,7 +205,8 @@ impl<'d> PassBuilder<'d> {
             Polling::Reference => 0,
         };
         let num_blocks = spec.model.num_hidden_layers as usize;
-        Self { spec, backend: options.all2all_backend, experts, first_expert_rank, num_blocks }
+        let RunOptions { all2all_backend: backend, polling, .. } = *options;
+        Self { spec, backend, polling, experts, first_expert_rank, num_blocks }
     }
 
     /// Describes models of one block, as LLMServingSim has them where experts are routed block by block.
@@ -231,7 +233,11 @@ impl<'d> PassBuilder<'d> {
             lanes,
             num_blocks: self.num_blocks,
             hidden_bytes: hidden_state_bytes(&spec.model, batch.shape.tokens, spec.element_bytes),
-            recall_bytes: batch.recall_bytes,
+            recall_bytes: match self.polling {
+                Polling::Exact => batch.recall_bytes.div_ceil(u64::from(spec.num_npus())),
+                // In LLMServingSim each NPU brings back what is there for all.
+                Polling::Reference => batch.recall_bytes,
+            },
             expert_weight_bytes: if spec.model.is_moe() { expert_sizes.weight } else { 0 },
         }
     }

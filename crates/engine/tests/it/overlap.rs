@@ -7,8 +7,8 @@ use model::Layer;
 
 use crate::closed_form::{NUM_BLOCKS, alone_ns, dense_step_ns, hop_ns, itl_ns, with_links};
 use crate::common::{
-    Affine, Case, ClusterPlan, ELEMENT_BYTES, GroupPlan, HIDDEN_SIZE, MemberPlan, PimPlan, Place, PlacementPlan,
-    SessionPlan,
+    Affine, CallPlan, Case, ClusterPlan, ELEMENT_BYTES, GroupPlan, HIDDEN_SIZE, Ids, MemberPlan, PimPlan, Place,
+    PlacementPlan, SessionPlan, TierPlan,
 };
 
 /// Layers of a dense block before attention, and after it.
@@ -172,6 +172,31 @@ fn weights_on_the_host_are_fetched_ahead() {
     assert!(run(1e9, true).0 > alone_ns(PROMPT, 0), "the NPU's own memory takes its time");
 }
 
+/// The NPU's cache has room for one prompt, so the second drives out the first, whose blocks come back from the tier for
+/// the third. Input waits for them on the host, and the one token that is left to compute for both.
+#[test]
+fn a_lost_prefix_comes_back_from_the_host() {
+    const PROMPT: u64 = 21;
+    const HOST_LATENCY_NS: u64 = 70;
+    let tier = Some(TierPlan { factor: 2, num_blocks: 100 });
+    let member = MemberPlan { block_size: 1, spare_kv_blocks: 0, prefix_caching: true, tier, ..MemberPlan::default() };
+    let mut cluster = lone(member);
+    (cluster.host_gb_per_s, cluster.host_latency_ns) = (1.0, HOST_LATENCY_NS as f64);
+    let session = |arrival_ns, family| {
+        let ids = Ids::Shared { family, tokens: PROMPT as u32 };
+        SessionPlan { arrival_ns, calls: vec![CallPlan { input_tokens: PROMPT, output_tokens: 1, tool_ns: 0, ids }] }
+    };
+    let workload = vec![session(0, 0), session(1_000_000, 1), session(2_000_000, 0)];
+    let run = Case { cluster, workload }.run();
+    let transfer_ns = |bytes: u64| HOST_LATENCY_NS + bytes;
+    let recall_ns = transfer_ns(NUM_BLOCKS * KV_BYTES * (PROMPT - 1));
+    let (input_ns, output_ns) = (transfer_ns(2 * ELEMENT_BYTES), transfer_ns(4));
+    let last = run.by_id()[2];
+    assert_eq!(last.prefix_hit_tokens, PROMPT - 1);
+    assert_eq!(run.totals.instances[0].tier_hit_tokens, PROMPT - 1);
+    assert_eq!(last.ttft.ns(), recall_ns + input_ns + alone_ns(1, PROMPT - 1) + output_ns);
+}
+
 /// Attention of a decode takes as long as its share on one channel, and of a prompt as long as ever.
 #[test]
 fn a_decode_attends_in_memory() {
@@ -224,4 +249,28 @@ fn halves_hide_each_others_attention() {
     assert_eq!(itls_ns(true), [2 * dense_step_ns(1, 1, 0); 2]);
     let pim_ns = |history: u64| 2 * (history + 1) + 5;
     assert_eq!(itls_ns(false), [PROMPT, PROMPT + 1].map(|history| dense_step_ns(2, 2, pim_ns(history))));
+}
+
+/// Two NPUs bring back half of a prefix each, one after the other; their inputs come first, from the same host.
+#[test]
+fn every_rank_recalls_its_own_share() {
+    let ttft_ns = |tp: u32| {
+        let tier = Some(TierPlan { factor: 2, num_blocks: 10_000 });
+        let member =
+            MemberPlan { block_size: 1, spare_kv_blocks: 0, prefix_caching: true, tier, ..MemberPlan::default() };
+        let mut cluster =
+            with_links(ClusterPlan::new(vec![GroupPlan { tp, members: vec![member], ..GroupPlan::default() }]));
+        cluster.host_gb_per_s = 1.0;
+        let session = |second: u64, family| {
+            let ids = Ids::Shared { family, tokens: 2001 };
+            let calls = vec![CallPlan { input_tokens: 2001, output_tokens: 1, tool_ns: 0, ids }];
+            SessionPlan { arrival_ns: second * 1_000_000_000, calls }
+        };
+        let run = Case { cluster, workload: vec![session(0, 0), session(1, 1), session(2, 0)] }.run();
+        assert!(run.totals.instances[0].tier_hit_tokens > 0);
+        run.by_id()[2].ttft.ns() as f64
+    };
+    // The prefix is long, so hardly anything else counts.
+    let ratio = ttft_ns(2) / ttft_ns(1);
+    assert!((0.95..1.05).contains(&ratio), "{ratio}");
 }

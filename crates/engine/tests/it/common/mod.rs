@@ -13,7 +13,7 @@ pub(crate) use cluster::{
     ClusterPlan, ELEMENT_BYTES, ENDPOINT_DELAY_NS, ExpertPlan, GroupPlan, HIDDEN_SIZE, LOCAL_MEMORY_GB_PER_S,
     MemberPlan,
 };
-pub(crate) use features::{PimPlan, Place, PlacementPlan};
+pub(crate) use features::{PimPlan, Place, PlacementPlan, TierPlan};
 pub(crate) use latency::Affine;
 pub(crate) use run::{Finished, Run, Step, WaveStart, services};
 pub(crate) use workload::{CallPlan, Ids, SessionPlan, entries};
