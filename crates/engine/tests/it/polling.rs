@@ -16,9 +16,12 @@ fn never_idle(mut case: Case, first_ns: u64, others: &[(u64, u64, u64)], first_o
     case.cluster.groups.truncate(1);
     case.cluster.groups[0].tp = 1;
     case.cluster.groups[0].members.truncate(1);
+    // Where blocks are routed one by one, LLMServingSim runs one block only.
+    case.cluster.groups[0].members[0].block_copy = true;
     case.cluster.options.log_interval = Duration::from_ns(1_000_000);
     case.workload = vec![SessionPlan::plain(first_ns, 20, first_output_tokens)];
-    // By itself it is through soonest: company makes its steps longer, and it is never preempted.
+    // By itself it is through soonest, but for experts drawn at random: company makes its steps longer, and it is never
+    // preempted.
     let alone = case.run().finished[0].end.ns() - first_ns;
     let later = |&(percent, input_tokens, output_tokens): &(u64, u64, u64)| {
         SessionPlan::plain(first_ns + alone * percent / 100, input_tokens, output_tokens)
@@ -43,10 +46,11 @@ proptest! {
         others in prop::collection::vec((0..=100u64, 1..=40u64, 1..=12u64), 0..12),
         first_output_tokens in 1..=20u64,
     ) {
-        let mut case = never_idle(case, first_ns, &others, first_output_tokens);
-        // Where blocks are routed one by one, LLMServingSim runs one block only.
-        case.cluster.groups[0].members[0].block_copy = true;
+        let case = never_idle(case, first_ns, &others, first_output_tokens);
         let (exact, reference) = (case.run(), in_reference_time(&case));
+        let steps = exact.steps_of(0);
+        // Company changes which experts are drawn, and so may hurry the first request after all.
+        prop_assume!(steps.windows(2).all(|pair| pair[1].start == pair[0].end));
         prop_assert_eq!(&exact.finished, &reference.finished);
         prop_assert_eq!(&exact.waves, &reference.waves);
         prop_assert_eq!(&exact.totals, &reference.totals);
