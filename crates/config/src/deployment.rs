@@ -208,7 +208,7 @@ impl Parts<'_> {
         Deployment {
             instances,
             groups: group_specs.collect(),
-            system: System { endpoint_delay_ns: ENDPOINT_DELAY_NS, local_memory_gb_per_s },
+            system: System::new(ENDPOINT_DELAY_NS, local_memory_gb_per_s),
             memory: self.memory(),
             tiers: self.tiers.specs,
             power: self.power,

@@ -196,7 +196,6 @@ pub(crate) fn check_links(shared: &Shared, num_dims: usize, faults: &mut Faults)
 
 /// The links between the NPUs of `group`.
 pub(crate) fn topology(group: &Group, bandwidth: &LinkSetting, latency: &LinkSetting) -> Topology {
-    let dimension =
-        |(dim, &npus)| Dimension { npus, bandwidth_gib_per_s: bandwidth.at(dim), latency_ns: latency.at(dim) };
+    let dimension = |(dim, &npus)| Dimension::fully_connected(npus, bandwidth.at(dim), latency.at(dim));
     Topology::new(group.dims.iter().enumerate().map(dimension).collect())
 }

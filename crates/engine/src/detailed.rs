@@ -34,7 +34,7 @@ impl<'d> DetailedClock<'d> {
         let channels = deployment.instances.iter().filter_map(|spec| spec.pim).map(|pim| pim.num_channels);
         Self {
             deployment,
-            machine: Machine::new(topologies, deployment.system, deployment.memory)
+            machine: Machine::new(topologies, deployment.system.clone(), deployment.memory)
                 .with_pim_channels(channels.max().unwrap_or(0)),
             finished: vec![0; npus.num_npus()],
             steps: vec![0; deployment.instances.len()],

@@ -57,7 +57,7 @@ impl<'d> ExactClock<'d> {
             // Only expert-parallel collectives reach past an instance, and only where the experts do.
             let members_meet = spec.members.len() > 1 && first.ep > first.tp;
             GroupClock {
-                pass: PassClock::new(spec.topology.clone(), deployment.system, ranks_per_member, members_meet),
+                pass: PassClock::new(spec.topology.clone(), deployment.system.clone(), ranks_per_member, members_meet),
                 ranks_per_member,
                 output_bytes: 0,
                 stores: vec![(0, Instant::ZERO); spec.members.len()],

@@ -339,8 +339,8 @@ impl<'p> Writer<'p> {
             }
         };
         for task in self.pass.lanes[lane].pim.iter().filter(|task| task.channel % self.spec.tp == self.npu.rank) {
-            let device = self.spec.node.0;
-            let node = Node::Pim { device, channel: task.channel, time: task.time, bytes: task.bytes };
+            let location = Location::Host(self.spec.node.0);
+            let node = Node::Pim { location, channel: task.channel, time: task.time, bytes: task.bytes };
             nodes.push(self.graph.push(node, &waits_for));
         }
     }

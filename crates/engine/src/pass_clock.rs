@@ -19,7 +19,7 @@ pub(crate) struct PassClock {
     ranks_per_member: usize,
     /// Whether collectives join ranks of different members.
     members_meet: bool,
-    plans: FxHashMap<Collective, Option<Plan>>,
+    plans: FxHashMap<Collective, Plan>,
 }
 
 impl PassClock {
@@ -77,8 +77,11 @@ impl PassClock {
     }
 
     fn meet(&mut self, collective: Collective, at: &mut [Instant]) {
-        let plan = self.plans.entry(collective).or_insert_with(|| Plan::new(&self.topology, &self.system, collective));
-        plan.as_ref().expect("a checked deployment has no collective that never ends").advance(at);
+        let plan = self.plans.entry(collective).or_insert_with(|| {
+            let plan = Plan::new(&self.topology, &self.system, collective);
+            plan.expect("a checked deployment has no collective that never ends")
+        });
+        assert!(plan.advance(at), "only collectives that have a closed form are timed here");
     }
 }
 

@@ -144,7 +144,7 @@ impl PolledClock {
         let askers = several.map(|id| (id, Asker::Last)).chain(ids().map(|id| (id, Asker::First))).collect();
 
         let topologies = deployment.groups.iter().map(|group| group.topology.clone()).collect();
-        let mut machine = Machine::new(topologies, deployment.system, deployment.memory);
+        let mut machine = Machine::new(topologies, deployment.system.clone(), deployment.memory);
         // The first thing every NPU runs is a wait for the first arrival, at most one log interval long.
         let first_arrival = cluster.arrivals.next_time().map_or(1, |time| time.ns().max(1));
         let mut wait = Graph::with_capacity(1);

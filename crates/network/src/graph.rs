@@ -8,8 +8,12 @@ use units::Duration;
 pub enum Op {
     /// The NPU computes for this long. It computes one thing at a time; no time at all is skipped at once.
     Compute(Duration),
+    /// The NPU's host computes for this long, one thing at a time, beside the NPU; no time at all is skipped at once.
+    HostCompute(Duration),
     /// The NPU takes part in a collective, one at a time.
     Collective(Collective),
+    /// The NPU takes part in a broadcast of a known length. One at a time, and not beside a collective.
+    Broadcast(Duration),
     /// A load or a store. Any number may be under way.
     Memory {
         /// Where from, or where to.
@@ -17,10 +21,10 @@ pub enum Op {
         /// Bytes moved.
         bytes: u64,
     },
-    /// A computation in host memory. Any number may be under way.
+    /// A computation in memory. Any number may be under way.
     Pim {
-        /// The host memory's number, from 0.
-        device: u32,
+        /// The memory.
+        location: Location,
         /// The channel of it that computes.
         channel: u32,
         /// How long that takes, before the bytes are moved.
@@ -50,7 +54,7 @@ pub enum Op {
     },
 }
 
-/// Operations numbered in the order they were added, each waiting for earlier ones.
+/// Operations numbered in the order they were added, each waiting for others, as a rule for earlier ones.
 ///
 /// Dependants hang off each node as a list threaded through one vector, so building costs two pushes a node at most and
 /// a graph can be shared by the NPUs that run the same one.
@@ -97,6 +101,17 @@ impl Graph {
         id
     }
 
+    /// Lets a node wait for another, whichever was added first.
+    ///
+    /// # Panics
+    /// When one of them is not there.
+    pub fn connect(&mut self, parent: u32, child: u32) {
+        self.nodes[child as usize].num_parents += 1;
+        let parent = &mut self.nodes[parent as usize];
+        self.edges.push(Edge { child, next: parent.edges });
+        parent.edges = self.edges.len() as u32 - 1;
+    }
+
     /// Adds `op` after the node added last, or as the first, and returns its number.
     pub fn then(&mut self, op: Op) -> u32 {
         match self.nodes.len() as u32 {
@@ -105,11 +120,16 @@ impl Graph {
         }
     }
 
-    pub(crate) fn num_nodes(&self) -> usize {
+    /// How many nodes there are.
+    pub fn num_nodes(&self) -> usize {
         self.nodes.len()
     }
 
-    pub(crate) fn op(&self, node: u32) -> Op {
+    /// What a node does.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    pub fn op(&self, node: u32) -> Op {
         self.nodes[node as usize].op
     }
 

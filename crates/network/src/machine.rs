@@ -16,17 +16,23 @@
 
 mod clock;
 mod devices;
-mod mailbox;
+mod links;
 mod messages;
 mod npu;
-mod rings;
+mod packets;
+mod streams;
+mod tree;
 
-use crate::{Collective, Graph, Memory, Op, Plan, System, Topology};
+use crate::{Collective, Graph, Memory, NetworkModel, Op, Plan, System, Topology};
 use clock::{Clock, Event, Local};
-use devices::{Access, Device};
+use devices::{Access, Devices};
+use links::Links;
+use messages::{Flight, Mail, Message, Receipt, Then};
 use npu::Npu;
 use rustc_hash::FxHashMap;
+use slab::Slab;
 use std::rc::Rc;
+use streams::Gatherings;
 use units::{Duration, Instant, NpuId};
 
 /// An event-level simulation of NPUs, their topologies and the memory they use.
@@ -36,13 +42,21 @@ pub struct Machine {
     topologies: Vec<Topology>,
     system: System,
     memory: Memory,
-    /// Between the numbers of the first PIM channels of two hosts.
-    channel_stride: u32,
-    /// By queue number. Those beyond the end were never used.
-    devices: Vec<Device>,
+    /// Between the numbers of the first PIM channels of two devices, where it is not ASTRA-Sim's rule.
+    channel_stride: Option<u32>,
+    devices: Devices,
+    /// Whether messages slow each other down.
+    shares_links: bool,
+    links: Links,
+    /// Messages on their way.
+    flights: Slab<Flight>,
+    /// Messages that wait for the token of their receiver.
+    waiting_messages: Slab<(Message, Then)>,
+    mail: Mail,
+    gatherings: Gatherings,
     plans: Vec<Plan>,
     /// Where in `plans` a collective of a topology is, if it completes at all.
-    plan_indices: FxHashMap<(u32, Collective), Option<usize>>,
+    plan_indices: FxHashMap<(u32, Collective), Option<u32>>,
     /// Whose graphs came to their end since the last step began.
     finished: Vec<NpuId>,
 }
@@ -56,15 +70,20 @@ impl Machine {
             let first = npus.len();
             npus.extend((0..topology.num_npus()).map(|_| Npu::new(index, first)));
         }
-        let memory = memory.into();
         Self {
             clock: Clock::new(npus.len()),
             npus,
             topologies,
+            shares_links: system.network_model == NetworkModel::Aware,
             system,
-            memory,
-            channel_stride: memory.host.num_devices(),
-            devices: Vec::new(),
+            memory: memory.into(),
+            channel_stride: None,
+            devices: Devices::default(),
+            links: Links::default(),
+            flights: Slab::new(),
+            waiting_messages: Slab::new(),
+            mail: Mail::default(),
+            gatherings: Gatherings::default(),
             plans: Vec::new(),
             plan_indices: FxHashMap::default(),
             finished: Vec::new(),
@@ -75,7 +94,7 @@ impl Machine {
     /// ASTRA-Sim does, by the number of hosts, so that those of different hosts coincide if there are more of them.
     #[must_use]
     pub fn with_pim_channels(mut self, num_channels: u32) -> Self {
-        self.channel_stride = num_channels;
+        self.channel_stride = Some(num_channels);
         self
     }
 
@@ -152,26 +171,36 @@ impl Machine {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Local(npu, Local::Computed { node }) => {
+            Event::Local(npu, local) => self.handle_local(npu, local),
+            Event::Arrived { flight } => self.arrive(flight),
+            Event::Freed { link } => self.free_link(link),
+            Event::Taken(npu, receipt) => self.take(npu, receipt),
+        }
+    }
+
+    fn handle_local(&mut self, npu: NpuId, local: Local) {
+        match local {
+            Local::Computed { node } => {
                 self.npus[npu.index()].computing = false;
                 self.complete(npu, node);
             }
-            Event::Local(npu, Local::Accessed { node, queue }) => {
-                if let Some(queue) = queue {
-                    self.serve_next(queue);
+            Local::HostComputed { node } => {
+                self.npus[npu.index()].host_computing = false;
+                self.complete(npu, node);
+            }
+            Local::Broadcast { node } => {
+                self.npus[npu.index()].communicating = false;
+                self.complete(npu, node);
+            }
+            Local::Accessed { node, device } => {
+                if let Some(device) = device {
+                    self.serve_next(device);
                 }
                 self.complete(npu, node);
             }
-            Event::Local(npu, Local::Delayed) => self.reduce_or_proceed(npu),
-            Event::Local(npu, Local::Reduced) => self.proceed(npu),
-            Event::Arrived(npu, message) => {
-                if self.npus[npu.index()].collective_mail.deliver(message).is_some() {
-                    self.next_stage(npu);
-                }
-            }
-            Event::Received(npu) => self.next_stage(npu),
-            Event::Sent(npu, node) => self.end_send(npu, node),
-            Event::Taken(npu, node) => self.complete(npu, node),
+            Local::Delayed { stream, reduces } => self.delayed(npu, stream, reduces),
+            Local::Reduced { stream } => self.proceed(npu, stream),
+            Local::Measured { stream } => self.end_phase(npu, stream),
         }
     }
 
@@ -182,7 +211,7 @@ impl Machine {
             let state = &mut self.npus[index];
             match state.graph().op(node) {
                 Op::Compute(_) if state.computing => state.block(node),
-                Op::Compute(Duration::ZERO) => {
+                Op::Compute(Duration::ZERO) | Op::HostCompute(Duration::ZERO) => {
                     state.release(node);
                     state.remaining -= 1;
                 }
@@ -190,23 +219,38 @@ impl Machine {
                     state.computing = true;
                     self.clock.schedule_local(npu, time, Local::Computed { node });
                 }
-                Op::Collective(_) | Op::Send { .. } if state.communicating => state.block(node),
+                Op::HostCompute(_) if state.host_computing => state.block(node),
+                Op::HostCompute(time) => {
+                    state.host_computing = true;
+                    self.clock.schedule_local(npu, time, Local::HostComputed { node });
+                }
+                Op::Collective(_) | Op::Broadcast(_) | Op::Send { .. } if state.communicating => state.block(node),
                 Op::Collective(collective) => {
                     state.communicating = true;
                     self.begin_collective(npu, node, collective);
                 }
-                Op::Send { to, bytes, .. } => {
+                Op::Broadcast(time) => {
                     state.communicating = true;
-                    self.send(npu, node, to, bytes);
+                    self.clock.schedule_local(npu, time, Local::Broadcast { node });
                 }
-                Op::Recv { from, bytes, tag } => self.receive(npu, node, from, bytes, tag),
+                Op::Send { to, bytes, tag } => {
+                    state.communicating = true;
+                    let to = NpuId::from(state.first + to as usize);
+                    self.send(Message::tagged(npu, to, tag, bytes), Then::Complete(node));
+                }
+                Op::Recv { from, bytes, tag } => {
+                    let from = NpuId::from(state.first + from as usize);
+                    self.receive(Message::tagged(from, npu, tag, bytes), Receipt::Node(node));
+                }
                 Op::Memory { location, bytes } => {
-                    let (queue, time) = (self.memory.queue(location), self.memory.access_time(location, bytes));
-                    self.access(Access { npu, node, queue, time });
+                    let device = self.memory.queue(location).map(|queue| self.devices.number(queue));
+                    self.access(Access { npu, node, device, time: self.memory.access_time(location, bytes) });
                 }
-                Op::Pim { device, channel, time, bytes } => {
-                    let queue = Some(self.memory.pim_queue(device, self.channel_stride, channel));
-                    self.access(Access { npu, node, queue, time: self.memory.pim_time(time, bytes) });
+                Op::Pim { location, channel, time, bytes } => {
+                    let stride = self.channel_stride.unwrap_or_else(|| self.memory.pim_stride(location));
+                    let device = self.devices.number(self.memory.pim_queue(location, stride, channel));
+                    let time = self.memory.pim_time(location, time, bytes);
+                    self.access(Access { npu, node, device: Some(device), time });
                 }
             }
         }

@@ -34,6 +34,16 @@ impl MemorySpeed {
         Self { latency: Duration::from_ns(latency_ns as u64), bytes_per_ns: bandwidth_gb_per_s as u64 }
     }
 
+    /// Latency of an access in whole nanoseconds.
+    pub fn latency(&self) -> Duration {
+        self.latency
+    }
+
+    /// Bandwidth in whole GB/s (10^9), which is bytes per nanosecond.
+    pub fn bandwidth_gb_per_s(&self) -> u64 {
+        self.bytes_per_ns
+    }
+
     /// How long one access of `bytes` takes, loads and stores alike.
     pub(crate) fn access_time(&self, bytes: u64) -> Duration {
         self.latency + Duration::from_ns((bytes as f64 / self.bytes_per_ns as f64) as u64)
@@ -45,6 +55,7 @@ impl MemorySpeed {
 pub struct MemoryDevices {
     speed: MemorySpeed,
     num_devices: u32,
+    is_private: bool,
 }
 
 impl MemoryDevices {
@@ -53,14 +64,27 @@ impl MemoryDevices {
     /// # Panics
     /// As [`MemorySpeed::new`] does.
     pub fn new(latency_ns: f64, bandwidth_gb_per_s: f64, num_devices: u32) -> Self {
-        Self { speed: MemorySpeed::new(latency_ns, bandwidth_gb_per_s), num_devices }
+        Self { speed: MemorySpeed::new(latency_ns, bandwidth_gb_per_s), num_devices, is_private: false }
     }
 
-    /// `device`, which must be there.
-    pub(crate) fn num_devices(&self) -> u32 {
+    /// The same where each NPU has its own, and none waits for another.
+    #[must_use]
+    pub fn private(mut self) -> Self {
+        self.is_private = true;
+        self
+    }
+
+    /// How many there are.
+    pub fn num_devices(&self) -> u32 {
         self.num_devices
     }
 
+    /// How fast each is.
+    pub fn speed(&self) -> MemorySpeed {
+        self.speed
+    }
+
+    /// `device`, which must be there.
     fn number(&self, device: u32) -> u32 {
         assert!(device < self.num_devices, "no memory device {device} of {}", self.num_devices);
         device
@@ -76,6 +100,24 @@ pub enum Location {
     Pool(u32),
     /// The accessing NPU's own memory.
     Npu,
+}
+
+impl Location {
+    /// The same kind of memory, another device.
+    fn with_device(self, device: u32) -> Self {
+        match self {
+            Location::Host(_) => Location::Host(device),
+            Location::Pool(_) => Location::Pool(device),
+            Location::Npu => Location::Npu,
+        }
+    }
+}
+
+/// What accesses stand in line for: a device, or a PIM channel, numbered through the devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Queue {
+    location: Location,
+    is_pim: bool,
 }
 
 /// All memory there is. Made from host memory [alone](From), or field by field.
@@ -108,24 +150,38 @@ impl Memory {
     }
 
     /// How long a PIM channel is busy with computing for `time` on `bytes`.
-    pub(crate) fn pim_time(&self, time: Duration, bytes: u64) -> Duration {
-        time + self.host.speed.access_time(bytes)
+    pub(crate) fn pim_time(&self, location: Location, time: Duration, bytes: u64) -> Duration {
+        time + self.access_time(location, bytes)
     }
 
-    /// The number of the queue an access stands in, or none where it need not. Queues count from 0: those of the host's
-    /// devices, of the pool's, of PIM channels.
-    pub(crate) fn queue(&self, location: Location) -> Option<u32> {
+    /// The queue an access stands in, or none where it need not.
+    pub(crate) fn queue(&self, location: Location) -> Option<Queue> {
+        let (devices, device) = match location {
+            Location::Host(device) => (self.host, device),
+            Location::Pool(device) => (self.pool(), device),
+            Location::Npu => return None,
+        };
+        let queue = Queue { location: location.with_device(devices.number(device)), is_pim: false };
+        (!devices.is_private).then_some(queue)
+    }
+
+    /// The queue of a PIM channel, the first ones of two devices being `stride` apart.
+    pub(crate) fn pim_queue(&self, location: Location, stride: u32, channel: u32) -> Queue {
+        let number = match location {
+            Location::Host(device) => self.host.number(device),
+            Location::Pool(device) => self.pool().number(device),
+            Location::Npu => 0,
+        };
+        Queue { location: location.with_device(stride * number + channel), is_pim: true }
+    }
+
+    /// How far apart the first PIM channels of two devices are by ASTRA-Sim's rule.
+    pub(crate) fn pim_stride(&self, location: Location) -> u32 {
         match location {
-            Location::Host(device) => Some(self.host.number(device)),
-            Location::Pool(device) => Some(self.host.num_devices + self.pool().number(device)),
-            Location::Npu => None,
+            Location::Host(_) => self.host.num_devices,
+            Location::Pool(_) => self.pool().num_devices,
+            Location::Npu => 1,
         }
-    }
-
-    /// The number of the queue of a PIM channel, the first ones of two hosts being `stride` apart.
-    pub(crate) fn pim_queue(&self, device: u32, stride: u32, channel: u32) -> u32 {
-        let num_devices = self.host.num_devices + self.pool.map_or(0, |pool| pool.num_devices);
-        num_devices + stride * self.host.number(device) + channel
     }
 
     fn pool(&self) -> MemoryDevices {
@@ -153,14 +209,22 @@ mod tests {
     fn queues_of_different_devices_never_coincide() {
         let memory =
             Memory { pool: Some(MemoryDevices::new(0.0, 1.0, 2)), ..Memory::from(MemoryDevices::new(0.0, 1.0, 3)) };
-        let check = |queue, expected| assert_eq!(queue, expected);
-        check(memory.queue(Location::Host(2)), Some(2));
-        check(memory.queue(Location::Pool(0)), Some(3));
-        check(memory.queue(Location::Pool(1)), Some(4));
-        check(memory.queue(Location::Npu), None);
-        check(Some(memory.pim_queue(0, 3, 0)), Some(5));
-        check(Some(memory.pim_queue(0, 3, 2)), Some(7));
-        check(Some(memory.pim_queue(1, 3, 0)), Some(8));
-        check(Some(memory.pim_queue(1, 4, 0)), Some(9));
+        let queues = [
+            memory.queue(Location::Host(1)),
+            memory.queue(Location::Host(2)),
+            memory.queue(Location::Pool(0)),
+            memory.queue(Location::Pool(1)),
+            Some(memory.pim_queue(Location::Host(0), 3, 0)),
+            Some(memory.pim_queue(Location::Host(0), 3, 2)),
+            Some(memory.pim_queue(Location::Host(1), 3, 0)),
+            Some(memory.pim_queue(Location::Pool(0), 2, 0)),
+        ];
+        for (index, queue) in queues.iter().enumerate() {
+            assert!(queue.is_some() && !queues[index + 1..].contains(queue), "{queue:?}");
+        }
+        assert_eq!(memory.queue(Location::Npu), None);
+        assert_eq!(memory.pim_queue(Location::Host(0), 3, 3), memory.pim_queue(Location::Host(1), 3, 0));
+        let private = Memory::from(MemoryDevices::new(0.0, 1.0, 3).private());
+        assert_eq!(private.queue(Location::Host(1)), None);
     }
 }

@@ -5,8 +5,8 @@ mod common;
 
 use common::finish_times;
 use network::{
-    Collective, CollectiveKind, DeviceQueue, DimMask, Dimension, Graph, Location, Machine, Memory, MemoryDevices,
-    MemorySpeed, Op, Plan, System, Topology,
+    Algorithm, Algorithms, Block, Collective, CollectiveKind, DeviceQueue, DimMask, Dimension, Graph, Location,
+    Machine, Memory, MemoryDevices, MemorySpeed, NetworkModel, Op, Optimization, Plan, System, Topology,
 };
 use proptest::prelude::*;
 use std::collections::{HashMap, VecDeque};
@@ -14,17 +14,28 @@ use std::rc::Rc;
 use units::{Duration, Instant};
 
 fn topologies() -> impl Strategy<Value = Topology> {
-    let dim = (1..=6u32, 1.0..900.0, 0.0..3000.0).prop_map(|(npus, bandwidth_gib_per_s, latency_ns)| Dimension {
-        npus,
-        bandwidth_gib_per_s,
-        latency_ns,
-    });
+    let dim = (prop::sample::select(Block::ALL.to_vec()), 1..=6u32, 1.0..900.0, 0.0..3000.0).prop_map(
+        |(block, npus, bandwidth_gib_per_s, latency_ns)| Dimension { block, npus, bandwidth_gib_per_s, latency_ns },
+    );
     prop::collection::vec(dim, 1..=3).prop_map(Topology::new)
 }
 
 fn systems() -> impl Strategy<Value = System> {
-    (0..30u64, 0.5..4000.0)
-        .prop_map(|(endpoint_delay_ns, local_memory_gb_per_s)| System { endpoint_delay_ns, local_memory_gb_per_s })
+    let algorithms =
+        [Algorithm::Ring, Algorithm::Direct { window: None }, Algorithm::HalvingDoubling, Algorithm::DoubleBinaryTree];
+    let algorithms = prop::collection::vec(prop::sample::select(algorithms.to_vec()), 3);
+    let chunks = prop_oneof![4 => Just((1, 1)), 1 => (1..4u64, 1..3u32)];
+    (0..30u64, 0.5..4000.0, algorithms, prop::bool::ANY, chunks).prop_map(
+        |(endpoint_delay_ns, local_memory_gb_per_s, algorithms, is_baseline, (num_chunks, active_chunks_per_dim))| {
+            System {
+                algorithms: Algorithms::of_all_kinds(algorithms),
+                optimization: if is_baseline { Optimization::Baseline } else { Optimization::LocalBandwidthAware },
+                num_chunks,
+                active_chunks_per_dim,
+                ..System::new(endpoint_delay_ns, local_memory_gb_per_s)
+            }
+        },
+    )
 }
 
 fn collectives() -> impl Strategy<Value = Collective> {
@@ -81,7 +92,7 @@ fn accesses() -> impl Strategy<Value = Op> {
         prop_oneof![(0..2u32).prop_map(Location::Host), (0..3u32).prop_map(Location::Pool), Just(Location::Npu)];
     let access = (location, 0..100_000u64).prop_map(|(location, bytes)| Op::Memory { location, bytes });
     let pim = (0..2u32, 0..4u32, 0..1000u64, 0..100_000u64).prop_map(|(device, channel, ns, bytes)| Op::Pim {
-        device,
+        location: Location::Host(device),
         channel,
         time: Duration::from_ns(ns),
         bytes,
@@ -104,24 +115,50 @@ proptest! {
         // A second topology beside the first runs the same and must not meet it.
         let both = [&graphs[..], &graphs[..]].concat();
         let memory = MemoryDevices::new(0.0, 1.0, 0);
-        let mut machine = Machine::new(vec![topology.clone(), topology.clone()], system, memory);
+        let mut machine = Machine::new(vec![topology.clone(), topology.clone()], system.clone(), memory);
         let got = finish_times(&mut machine, &both);
+        prop_assert_eq!(&got[..num_npus], &got[num_npus..]);
 
-        let plans: Option<Vec<_>> =
+        let plans: Result<Vec<_>, _> =
             collectives.iter().map(|&collective| Plan::new(&topology, &system, collective)).collect();
-        let expected = match plans {
-            None => vec![None; num_npus],
-            Some(plans) => {
-                let mut at = vec![Instant::ZERO; num_npus];
-                for (index, plan) in plans.iter().enumerate() {
-                    at.iter_mut().zip(&computes).for_each(|(at, ns)| *at += Duration::from_ns(ns[index]));
-                    plan.advance(&mut at);
-                }
-                at.into_iter().map(Some).collect()
-            }
+        let Ok(plans) = plans else {
+            prop_assert_eq!(&got[..], &vec![None; 2 * num_npus]);
+            return Ok(());
         };
+        let mut at = vec![Instant::ZERO; num_npus];
+        for (index, plan) in plans.iter().enumerate() {
+            at.iter_mut().zip(&computes).for_each(|(at, ns)| *at += Duration::from_ns(ns[index]));
+            if !plan.advance(&mut at) {
+                let has_formula = (0..topology.dims().len()).all(|dim| {
+                    let algorithm = system.algorithms.get(collectives[index].kind, dim);
+                    algorithm == Algorithm::Ring || algorithm == Algorithm::HalvingDoubling
+                });
+                prop_assert!(!has_formula || system.num_chunks > 1, "rings and halving have a closed form");
+                return Ok(());
+            }
+        }
+        let expected: Vec<_> = at.into_iter().map(Some).collect();
         prop_assert_eq!(&got[..num_npus], &expected[..]);
-        prop_assert_eq!(&got[num_npus..], &expected[..]);
+    }
+
+    /// Where links are shared, a formula is only there for members that start together and meet nobody.
+    #[test]
+    fn advance_agrees_with_the_machine_on_shared_links(
+        topology in topologies(),
+        system in systems(),
+        collective in collectives(),
+        start in 0..5000u64,
+    ) {
+        let system = System { network_model: NetworkModel::Aware, ..system };
+        let num_npus = topology.num_npus();
+        let graphs = vec![chain(&[start], &[collective]); num_npus];
+        let memory = MemoryDevices::new(0.0, 1.0, 0);
+        let got = finish_times(&mut Machine::new(vec![topology.clone()], system.clone(), memory), &graphs);
+        let Ok(plan) = Plan::new(&topology, &system, collective) else { return Ok(()) };
+        let mut at = vec![Instant::from_ns(start); num_npus];
+        if plan.advance(&mut at) {
+            prop_assert_eq!(got, at.into_iter().map(Some).collect::<Vec<_>>());
+        }
     }
 
     #[test]
@@ -187,8 +224,8 @@ proptest! {
             Rc::new(graph)
         };
         let graphs: Vec<_> = starts_and_ops.iter().map(graph).collect();
-        let dim = Dimension { npus: graphs.len() as u32, bandwidth_gib_per_s: 1.0, latency_ns: 0.0 };
-        let system = System { endpoint_delay_ns: 0, local_memory_gb_per_s: 1.0 };
+        let dim = Dimension::fully_connected(graphs.len() as u32, 1.0, 0.0);
+        let system = System::new(0, 1.0);
         let got = finish_times(&mut Machine::new(vec![Topology::new(vec![dim])], system, memory), &graphs);
 
         let mut queue = DeviceQueue::new(memory);
@@ -199,7 +236,7 @@ proptest! {
             let now = Instant::from_ns(ns);
             expected[npu] = Some(match op {
                 Op::Memory { location, bytes } => queue.serve(location, now, bytes),
-                Op::Pim { device, channel, time, bytes } => queue.serve_pim(device, channel, now, time, bytes),
+                Op::Pim { location, channel, time, bytes } => queue.serve_pim(location, channel, now, time, bytes),
                 op => unreachable!("no access: {op:?}"),
             });
         }

@@ -16,8 +16,8 @@ type Node<'a> = (Op, &'a [u32]);
 /// Links of 1000 ns, endpoint delays of 10 ns, reductions of 3 ns a byte; two hosts of 100 ns and 10 bytes/ns, a pool of
 /// 300 ns and 10 bytes/ns, and 30 ns and 10 bytes/ns of the NPUs' own.
 fn machine(npus: u32) -> Machine {
-    let dim = Dimension { npus, bandwidth_gib_per_s: 1e6, latency_ns: 1000.0 };
-    let system = System { endpoint_delay_ns: 10, local_memory_gb_per_s: 1.0 };
+    let dim = Dimension::fully_connected(npus, 1e6, 1000.0);
+    let system = System::new(10, 1.0);
     let memory = Memory {
         host: MemoryDevices::new(100.0, 10.0, 2),
         pool: Some(MemoryDevices::new(300.0, 10.0, 1)),
@@ -51,7 +51,7 @@ fn memory(device: u32, bytes: u64) -> Op {
 }
 
 fn pim(device: u32, channel: u32, ns: u64, bytes: u64) -> Op {
-    Op::Pim { device, channel, time: Duration::from_ns(ns), bytes }
+    Op::Pim { location: Location::Host(device), channel, time: Duration::from_ns(ns), bytes }
 }
 
 fn send(to: u32, bytes: u64, tag: u32) -> Op {

@@ -9,11 +9,13 @@ use units::{Duration, NpuId};
 
 use super::*;
 
-const SYSTEM: System = System { endpoint_delay_ns: 10, local_memory_gb_per_s: 700.0 };
+fn system() -> System {
+    System::new(10, 700.0)
+}
 
 /// When each NPU is through when every message is an event.
 fn machine_times(topology: &Topology, passes: &[ForwardPass], starts: &[Instant]) -> Vec<Instant> {
-    let mut machine = Machine::new(vec![topology.clone()], SYSTEM, MemoryDevices::new(0.0, 1.0, 1));
+    let mut machine = Machine::new(vec![topology.clone()], system(), MemoryDevices::new(0.0, 1.0, 1));
     let ranks_per_member = starts.len() / passes.len();
     for (npu, &start) in starts.iter().enumerate() {
         let pass = &passes[npu / ranks_per_member];
@@ -125,13 +127,13 @@ proptest! {
 
     #[test]
     fn the_closed_form_agrees_with_the_events(case in case()) {
-        let dimension = |npus, latency_ns| Dimension { npus, bandwidth_gib_per_s: 16.0, latency_ns };
+        let dimension = |npus, latency_ns| Dimension::fully_connected(npus, 16.0, latency_ns);
         let topology = Topology::new(vec![dimension(case.tp, 500.0), dimension(case.members as u32, 20_000.0)]);
         let passes = passes(&case, DimMask::new(&[true, false]), DimMask::new(&[true, true]));
         prop_assert_eq!(passes[0].blocks_are_alike(), case.alike || case.blocks == 1);
         let starts: Vec<Instant> = case.starts.iter().map(|&ns| Instant::from_ns(ns)).collect();
         let members_meet = case.parts.iter().any(|part| matches!(part, Part::ExpertParallel(..)));
-        let mut clock = PassClock::new(topology.clone(), SYSTEM, case.tp as usize, members_meet);
+        let mut clock = PassClock::new(topology.clone(), system(), case.tp as usize, members_meet);
         let mut at = starts.clone();
         clock.run(&passes, &mut at);
         prop_assert_eq!(at, machine_times(&topology, &passes, &starts));

@@ -2,25 +2,27 @@
 //!
 //! Events of one nanosecond run in the order they were scheduled, those added meanwhile included. What an NPU schedules
 //! for itself is gathered: all its entries for one nanosecond are one list, which runs as a whole where its first entry
-//! was scheduled. The order decides who reaches a memory device first, so it is part of the result.
+//! was scheduled. The order decides who reaches a memory device or a link first, so it is part of the result.
+//!
+//! As events come in bunches, each nanosecond has a queue of its own, and only nanoseconds are sorted.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use super::messages::Receipt;
+use rustc_hash::FxHashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use units::{Duration, Instant, NpuId};
 
-/// Something that happens, and at which NPU.
+/// Something that happens.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
-    /// The NPU's own doing.
+    /// An NPU's own doing.
     Local(NpuId, Local),
-    /// A message reaches the NPU.
-    Arrived(NpuId, Message),
-    /// The NPU asked for a message of a collective that had already come.
-    Received(NpuId),
-    /// The message that this node of the NPU sends reaches its receiver.
-    Sent(NpuId, u32),
-    /// The message that this node of the NPU waits for had already come.
-    Taken(NpuId, u32),
+    /// A message has crossed a link, or all of them.
+    Arrived { flight: u32 },
+    /// A link has sent what it was sending.
+    Freed { link: u32 },
+    /// An NPU asked for a message that had already come.
+    Taken(NpuId, Receipt),
 }
 
 /// What an NPU schedules for itself.
@@ -28,41 +30,39 @@ pub(super) enum Event {
 pub(super) enum Local {
     /// A compute node is done.
     Computed { node: u32 },
+    /// A computation of the host is done.
+    HostComputed { node: u32 },
+    /// A broadcast is done.
+    Broadcast { node: u32 },
     /// A memory or PIM node is done, and what it queued for with it.
-    Accessed { node: u32, queue: Option<u32> },
-    /// The endpoint delay is over.
-    Delayed,
-    /// The received message is reduced.
-    Reduced,
-}
-
-/// A message as its receiver knows it. Equal ones are told apart by their order alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Message {
-    pub(super) from: NpuId,
-    /// The number of its collective at its sender, and at its receiver; or the tag of one sent by itself.
-    pub(super) number: u64,
-    pub(super) bytes: u64,
+    Accessed { node: u32, device: Option<u32> },
+    /// An endpoint delay is over.
+    Delayed { stream: u32, reduces: bool },
+    /// A received message is reduced.
+    Reduced { stream: u32 },
+    /// A measured phase is over.
+    Measured { stream: u32 },
 }
 
 /// The current instant and all that is yet to happen.
 pub(super) struct Clock {
     now: Instant,
-    scheduled: u64,
-    heap: BinaryHeap<Entry>,
-    /// What each NPU has scheduled for itself, in the order of scheduling. Rarely more than a handful.
-    agendas: Vec<Vec<(Instant, Local)>>,
+    /// The nanoseconds with events, each once.
+    instants: BinaryHeap<Reverse<Instant>>,
+    queue_of: FxHashMap<Instant, u32>,
+    /// The nanosecond asked for last, and its queue.
+    latest: Option<(Instant, u32)>,
+    queues: Vec<VecDeque<Entry>>,
+    idle_queues: Vec<u32>,
+    /// What each NPU has scheduled for itself, by instant. Rarely more than a handful of instants.
+    agendas: Vec<Vec<(Instant, VecDeque<Local>)>>,
+    idle_lists: Vec<VecDeque<Local>>,
     /// The NPU whose list for this nanosecond is running.
     running: Option<NpuId>,
 }
 
-struct Entry {
-    at: Instant,
-    sequence: u64,
-    what: What,
-}
-
-enum What {
+#[derive(Clone, Copy)]
+enum Entry {
     Agenda(NpuId),
     Event(Event),
 }
@@ -71,9 +71,13 @@ impl Clock {
     pub(super) fn new(num_npus: usize) -> Self {
         Self {
             now: Instant::ZERO,
-            scheduled: 0,
-            heap: BinaryHeap::new(),
+            instants: BinaryHeap::new(),
+            queue_of: FxHashMap::default(),
+            latest: None,
+            queues: Vec::new(),
+            idle_queues: Vec::new(),
             agendas: vec![Vec::new(); num_npus],
+            idle_lists: Vec::new(),
             running: None,
         }
     }
@@ -84,7 +88,7 @@ impl Clock {
 
     /// The nanosecond of the next event.
     pub(super) fn next_at(&self) -> Option<Instant> {
-        self.heap.peek().map(|next| next.at)
+        self.instants.peek().map(|&Reverse(at)| at)
     }
 
     /// Moves on to `instant`, over no event.
@@ -106,59 +110,83 @@ impl Clock {
         loop {
             if let Some(npu) = self.running {
                 let agenda = &mut self.agendas[npu.index()];
-                if let Some(next) = agenda.iter().position(|&(at, _)| at == self.now) {
-                    return Some(Event::Local(npu, agenda.remove(next).1));
+                let list = agenda.iter().position(|&(at, _)| at == self.now).expect("a list that runs is there");
+                if let Some(local) = agenda[list].1.pop_front() {
+                    return Some(Event::Local(npu, local));
                 }
+                let (_, empty) = agenda.swap_remove(list);
+                self.idle_lists.push(empty);
                 self.running = None;
             }
-            if self.heap.peek()?.at != self.now {
-                return None;
+            let queue = self.queue()?;
+            match self.queues[queue as usize].pop_front() {
+                Some(Entry::Agenda(npu)) => self.running = Some(npu),
+                Some(Entry::Event(event)) => return Some(event),
+                None => {
+                    self.end_cycle(queue);
+                    return None;
+                }
             }
-            match self.heap.pop()?.what {
-                What::Agenda(npu) => self.running = Some(npu),
-                What::Event(event) => return Some(event),
-            }
+        }
+    }
+
+    /// The queue of the current nanosecond, if it has one.
+    fn queue(&mut self) -> Option<u32> {
+        match self.latest {
+            Some((at, queue)) if at == self.now => Some(queue),
+            _ => self.queue_of.get(&self.now).copied(),
+        }
+    }
+
+    fn end_cycle(&mut self, queue: u32) {
+        let Some(Reverse(at)) = self.instants.pop() else { unreachable!("a queue without its nanosecond") };
+        assert_eq!(at, self.now, "the first nanosecond with events is the current one");
+        self.queue_of.remove(&at);
+        self.idle_queues.push(queue);
+        if self.latest.is_some_and(|(latest, _)| latest == at) {
+            self.latest = None;
         }
     }
 
     pub(super) fn schedule(&mut self, delay: Duration, event: Event) {
-        self.insert(self.now + delay, What::Event(event));
+        self.insert(self.now + delay, Entry::Event(event));
     }
 
     pub(super) fn schedule_local(&mut self, npu: NpuId, delay: Duration, local: Local) {
         let at = self.now + delay;
-        let runs_now = self.running == Some(npu) && at == self.now;
         let agenda = &mut self.agendas[npu.index()];
-        let has_list = runs_now || agenda.iter().any(|&(other, _)| other == at);
-        agenda.push((at, local));
-        if !has_list {
-            self.insert(at, What::Agenda(npu));
+        if let Some((_, list)) = agenda.iter_mut().find(|(other, _)| *other == at) {
+            list.push_back(local);
+            return;
         }
+        let mut list = self.idle_lists.pop().unwrap_or_default();
+        list.push_back(local);
+        agenda.push((at, list));
+        self.insert(at, Entry::Agenda(npu));
     }
 
-    fn insert(&mut self, at: Instant, what: What) {
-        self.heap.push(Entry { at, sequence: self.scheduled, what });
-        self.scheduled += 1;
+    fn insert(&mut self, at: Instant, entry: Entry) {
+        let queue = match self.latest {
+            Some((latest, queue)) if latest == at => queue,
+            _ => {
+                let queue = match self.queue_of.get(&at) {
+                    Some(&queue) => queue,
+                    None => self.new_queue(at),
+                };
+                self.latest = Some((at, queue));
+                queue
+            }
+        };
+        self.queues[queue as usize].push_back(entry);
+    }
+
+    fn new_queue(&mut self, at: Instant) -> u32 {
+        let queue = self.idle_queues.pop().unwrap_or_else(|| {
+            self.queues.push(VecDeque::new());
+            self.queues.len() as u32 - 1
+        });
+        self.queue_of.insert(at, queue);
+        self.instants.push(Reverse(at));
+        queue
     }
 }
-
-impl Ord for Entry {
-    /// The first to run is the greatest, as the heap wants it.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.sequence).cmp(&(self.at, self.sequence))
-    }
-}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Entry {}

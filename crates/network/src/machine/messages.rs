@@ -1,40 +1,245 @@
-//! Messages sent by themselves, from one NPU to one other.
+//! Messages: on their way, and at their receiver.
 //!
-//! A message is on its way for as long as its bytes take over one link, without endpoint delays, and its sender until it
-//! arrives. A receiver that has not asked yet finds it when it does.
+//! A message is matched with who asks for it by receiver, sender, number and size; of equal ones the n-th sent goes to
+//! the n-th that asked. Equal messages take the same way and so come in the order they were sent: those that came unasked
+//! need no more than a count.
+//!
+//! Its sender is through with it when it arrives, and goes on before its receiver does. With rendezvous a message starts
+//! only when a token of its receiver has come, who asks for the message itself when its token has arrived.
 
 use super::Machine;
-use super::clock::{Event, Message};
-use crate::Op;
+use super::clock::Event;
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use units::{Duration, NpuId};
 
-impl Machine {
-    pub(super) fn send(&mut self, npu: NpuId, node: u32, to: u32, bytes: u64) {
-        assert!(bytes > 0, "a message without bytes");
-        let state = &self.npus[npu.index()];
-        let topology = &self.topologies[state.topology as usize];
-        let delay = topology.message_delay(npu.index() - state.first, to as usize, bytes);
-        self.clock.schedule(delay, Event::Sent(npu, node));
+/// Bytes of the token that asks for a message.
+const TOKEN_BYTES: u64 = 8192;
+
+/// Numbers from here on are of collectives, below are tags.
+const COLLECTIVE_NUMBERS: u64 = 1 << 40;
+
+/// Numbers from here on are of tokens.
+const TOKEN_NUMBERS: u64 = 1 << 41;
+
+/// What tells messages apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Message {
+    pub(super) from: NpuId,
+    pub(super) to: NpuId,
+    /// The tag of one sent by itself, or the number of its collective at its sender, and at its receiver.
+    number: u64,
+    pub(super) bytes: u64,
+}
+
+impl Message {
+    pub(super) fn tagged(from: NpuId, to: NpuId, tag: u32, bytes: u64) -> Self {
+        Self { from, to, number: tag.into(), bytes }
     }
 
-    pub(super) fn receive(&mut self, npu: NpuId, node: u32, from: u32, bytes: u64, tag: u32) {
-        let state = &mut self.npus[npu.index()];
-        let message = Message { from: NpuId::from(state.first + from as usize), number: tag.into(), bytes };
-        if state.tagged_mail.ask(message, node) {
-            self.clock.schedule(Duration::ZERO, Event::Taken(npu, node));
+    pub(super) fn of_collective(from: NpuId, to: NpuId, number: u64, bytes: u64) -> Self {
+        Self { from, to, number: COLLECTIVE_NUMBERS + number, bytes }
+    }
+
+    /// The token that asks for it.
+    fn token(&self) -> Self {
+        Self { from: self.to, to: self.from, number: TOKEN_NUMBERS + self.number, bytes: TOKEN_BYTES }
+    }
+}
+
+/// What its sender does when a message has arrived.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Then {
+    Nothing,
+    /// This node is done.
+    Complete(u32),
+    /// Its sender, a receiver of the message that this token is for, asks for that.
+    Ask(Message, Receipt),
+}
+
+/// What who asked for a message does when it comes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Receipt {
+    /// This node is done.
+    Node(u32),
+    /// It was for this stream.
+    Stream(u32),
+    /// It was the token for the waiting message of this number.
+    Token(u32),
+}
+
+/// A message on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    pub(super) message: Message,
+    then: Then,
+    /// Where it is, where links are shared.
+    pub(super) at: Position,
+}
+
+/// A place that a message passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Position {
+    /// A rank of the topology.
+    pub(super) rank: usize,
+    /// Whether it is at the switch of this rank.
+    pub(super) is_at_switch: bool,
+}
+
+/// Messages that have come, and those that are awaited.
+#[derive(Default)]
+pub(super) struct Mail {
+    boxes: FxHashMap<Message, MailBox>,
+}
+
+/// For equal messages.
+enum MailBox {
+    /// So many have come unasked.
+    Arrived(u32),
+    /// One is awaited; the usual case.
+    Awaited(Receipt),
+    /// Several are.
+    AwaitedBy(VecDeque<Receipt>),
+}
+
+impl Mail {
+    /// Takes in a message: what who awaits it does; else it is kept.
+    fn deliver(&mut self, message: Message) -> Option<Receipt> {
+        match self.boxes.entry(message) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(MailBox::Arrived(1));
+                None
+            }
+            Entry::Occupied(mut occupied) => match occupied.get_mut() {
+                MailBox::Arrived(count) => {
+                    *count += 1;
+                    None
+                }
+                &mut MailBox::Awaited(receipt) => {
+                    occupied.remove();
+                    Some(receipt)
+                }
+                MailBox::AwaitedBy(receipts) => {
+                    let receipt = receipts.pop_front();
+                    if receipts.is_empty() {
+                        occupied.remove();
+                    }
+                    receipt
+                }
+            },
         }
     }
 
-    /// A message arrives: its sender goes on, then its receiver if it has asked.
-    pub(super) fn end_send(&mut self, npu: NpuId, node: u32) {
-        let state = &mut self.npus[npu.index()];
-        let Op::Send { to, bytes, tag } = state.graph().op(node) else { unreachable!("node {node} sends nothing") };
-        let receiver = NpuId::from(state.first + to as usize);
-        state.communicating = false;
-        self.complete(npu, node);
-        let message = Message { from: npu, number: tag.into(), bytes };
-        if let Some(awaiting) = self.npus[receiver.index()].tagged_mail.deliver(message) {
-            self.complete(receiver, awaiting);
+    /// Asks for a message. Whether it is already here; else it is awaited.
+    fn ask(&mut self, message: Message, receipt: Receipt) -> bool {
+        match self.boxes.entry(message) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(MailBox::Awaited(receipt));
+                false
+            }
+            Entry::Occupied(mut occupied) => match occupied.get_mut() {
+                MailBox::Arrived(1) => {
+                    occupied.remove();
+                    true
+                }
+                MailBox::Arrived(count) => {
+                    *count -= 1;
+                    true
+                }
+                &mut MailBox::Awaited(first) => {
+                    occupied.insert(MailBox::AwaitedBy([first, receipt].into()));
+                    false
+                }
+                MailBox::AwaitedBy(receipts) => {
+                    receipts.push_back(receipt);
+                    false
+                }
+            },
+        }
+    }
+}
+
+impl Machine {
+    pub(super) fn send(&mut self, message: Message, then: Then) {
+        assert!(message.bytes > 0, "a message without bytes");
+        if self.system.has_rendezvous {
+            let waiting = self.waiting_messages.insert((message, then)) as u32;
+            self.ask(message.token(), message.from, Receipt::Token(waiting));
+        } else {
+            self.launch(message, then);
+        }
+    }
+
+    pub(super) fn receive(&mut self, message: Message, receipt: Receipt) {
+        if self.system.has_rendezvous {
+            self.launch(message.token(), Then::Ask(message, receipt));
+        } else {
+            self.ask(message, message.to, receipt);
+        }
+    }
+
+    fn ask(&mut self, message: Message, by: NpuId, receipt: Receipt) {
+        if self.mail.ask(message, receipt) {
+            self.clock.schedule(Duration::ZERO, Event::Taken(by, receipt));
+        }
+    }
+
+    fn launch(&mut self, message: Message, then: Then) {
+        let state = &self.npus[message.from.index()];
+        let (from, to) = (message.from.index() - state.first, message.to.index() - state.first);
+        let at = Position { rank: from, is_at_switch: false };
+        let flight = self.flights.insert(Flight { message, then, at }) as u32;
+        if self.shares_links {
+            self.cross_next_link(flight);
+        } else {
+            let delay = self.topologies[state.topology as usize].message_delay(from, to, message.bytes);
+            self.clock.schedule(delay, Event::Arrived { flight });
+        }
+    }
+
+    /// The same for a message whose time on its way is known.
+    pub(super) fn send_within(&mut self, message: Message, delay: Duration) {
+        if self.shares_links || self.system.has_rendezvous {
+            return self.send(message, Then::Nothing);
+        }
+        let at = Position { rank: 0, is_at_switch: false };
+        let flight = self.flights.insert(Flight { message, then: Then::Nothing, at }) as u32;
+        self.clock.schedule(delay, Event::Arrived { flight });
+    }
+
+    /// A message has crossed a link: it goes on, or is there.
+    pub(super) fn arrive(&mut self, flight: u32) {
+        let Flight { message, at, .. } = self.flights[flight as usize];
+        if self.shares_links {
+            let to = message.to.index() - self.npus[message.to.index()].first;
+            if at != (Position { rank: to, is_at_switch: false }) {
+                return self.cross_next_link(flight);
+            }
+        }
+        let Flight { then, .. } = self.flights.remove(flight as usize);
+        match then {
+            Then::Nothing => {}
+            Then::Complete(node) => {
+                self.npus[message.from.index()].communicating = false;
+                self.complete(message.from, node);
+            }
+            Then::Ask(asked, receipt) => self.ask(asked, asked.to, receipt),
+        }
+        if let Some(receipt) = self.mail.deliver(message) {
+            self.take(message.to, receipt);
+        }
+    }
+
+    /// Does what was to be done when a message came that `npu` asked for.
+    pub(super) fn take(&mut self, npu: NpuId, receipt: Receipt) {
+        match receipt {
+            Receipt::Node(node) => self.complete(npu, node),
+            Receipt::Stream(stream) => self.packet_received(npu, stream),
+            Receipt::Token(waiting) => {
+                let (message, then) = self.waiting_messages.remove(waiting as usize);
+                self.launch(message, then);
+            }
         }
     }
 }

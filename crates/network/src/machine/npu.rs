@@ -1,11 +1,10 @@
 //! One NPU of a [`Machine`](super::Machine): how far its graph has come, and what it is at.
 
-use super::mailbox::Mailbox;
+use super::streams::Collectives;
 use crate::Graph;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
-use units::NpuId;
 
 #[derive(Default)]
 pub(super) struct Npu {
@@ -21,34 +20,13 @@ pub(super) struct Npu {
     /// Nodes that were ready but found the NPU busy: put back once all others were tried.
     blocked: Vec<u32>,
     pub(super) computing: bool,
-    /// In a collective, or sending.
+    pub(super) host_computing: bool,
+    /// In a collective or a broadcast, or sending.
     pub(super) communicating: bool,
-    /// The collective under way. None while `communicating` is sending, or a collective that will never complete.
-    pub(super) collective: Option<InFlight>,
-    /// Collectives begun, those that never complete left out.
-    pub(super) collectives: u64,
-    /// The dimension of the collective that is just ending: one on the same dimension starts when it has ended.
-    pub(super) releasing: Option<usize>,
-    /// Messages of collectives.
-    pub(super) collective_mail: Mailbox,
-    /// Messages sent by themselves.
-    pub(super) tagged_mail: Mailbox,
+    pub(super) collectives: Collectives,
     /// Graphs to run when this one is done.
     pub(super) queued: VecDeque<Rc<Graph>>,
     pub(super) graphs_begun: u64,
-}
-
-/// A collective an NPU takes part in.
-#[derive(Clone, Copy)]
-pub(super) struct InFlight {
-    pub(super) node: u32,
-    pub(super) number: u64,
-    pub(super) plan: usize,
-    pub(super) phase: usize,
-    /// Endpoint delays begun in this phase: one before each message sent and one after the last received.
-    pub(super) stages: u64,
-    pub(super) to: NpuId,
-    pub(super) from: NpuId,
 }
 
 impl Npu {

@@ -1,20 +1,21 @@
 //! Waiting for a memory device, in closed form.
 
-use super::{Location, Memory};
+use super::{Location, Memory, Queue};
+use rustc_hash::FxHashMap;
 use units::{Duration, Instant};
 
 /// The queues in front of the devices, for a clock that visits accesses in the order of their time.
 #[derive(Clone, Debug)]
 pub struct DeviceQueue {
     memory: Memory,
-    /// By queue, when the last access of those so far is done. Queues beyond the end were never used.
-    free_at: Vec<Instant>,
+    /// By queue, when the last access of those so far is done. Those that are not there were never used.
+    free_at: FxHashMap<Queue, Instant>,
 }
 
 impl DeviceQueue {
     /// Idle devices.
     pub fn new(memory: impl Into<Memory>) -> Self {
-        Self { memory: memory.into(), free_at: Vec::new() }
+        Self { memory: memory.into(), free_at: FxHashMap::default() }
     }
 
     /// Queues an access of `bytes` that reaches `location` at `now`, and says when it will be done.
@@ -32,24 +33,17 @@ impl DeviceQueue {
         }
     }
 
-    /// Queues a computation of `time` on `bytes` for a PIM channel of a host's memory, like an access.
+    /// Queues a computation of `time` on `bytes` for a PIM channel of a memory device, like an access.
     ///
     /// # Panics
     /// When there is no such device.
-    pub fn serve_pim(&mut self, device: u32, channel: u32, now: Instant, time: Duration, bytes: u64) -> Instant {
-        self.enqueue(
-            self.memory.pim_queue(device, self.memory.host.num_devices(), channel),
-            now,
-            self.memory.pim_time(time, bytes),
-        )
+    pub fn serve_pim(&mut self, location: Location, channel: u32, now: Instant, time: Duration, bytes: u64) -> Instant {
+        let queue = self.memory.pim_queue(location, self.memory.pim_stride(location), channel);
+        self.enqueue(queue, now, self.memory.pim_time(location, time, bytes))
     }
 
-    fn enqueue(&mut self, queue: u32, now: Instant, time: Duration) -> Instant {
-        let queue = queue as usize;
-        if self.free_at.len() <= queue {
-            self.free_at.resize(queue + 1, Instant::ZERO);
-        }
-        let free_at = &mut self.free_at[queue];
+    fn enqueue(&mut self, queue: Queue, now: Instant, time: Duration) -> Instant {
+        let free_at = self.free_at.entry(queue).or_default();
         *free_at = now.max(*free_at) + time;
         *free_at
     }
@@ -92,7 +86,7 @@ mod tests {
         assert_eq!(queue.serve(Location::Host(0), Instant::ZERO, 1000).ns(), 200);
         let mut check = |device, channel, now, time, bytes, done| {
             let time = Duration::from_ns(time);
-            assert_eq!(queue.serve_pim(device, channel, Instant::from_ns(now), time, bytes).ns(), done);
+            assert_eq!(queue.serve_pim(Location::Host(device), channel, Instant::from_ns(now), time, bytes).ns(), done);
         };
         check(0, 0, 0, 500, 1000, 700);
         check(0, 1, 0, 0, 0, 100);

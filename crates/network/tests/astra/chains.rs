@@ -1,7 +1,7 @@
 //! Graphs that are chains, in closed form: each NPU as far as it comes, then the collectives whose members all wait.
 
 use super::graphs::Node;
-use network::{Collective, DeviceQueue, Location, Memory, Op, Plan, System, Topology};
+use network::{Collective, DeviceQueue, Location, Memory, NetworkModel, Op, Plan, System, Topology};
 use std::collections::{HashMap, VecDeque};
 use units::Instant;
 
@@ -14,7 +14,8 @@ struct Rank<'a> {
 }
 
 /// When each NPU is done, without events: `None` for one that never is. `None` where that does not apply: graphs that
-/// are not chains, members of a collective that differ, or several NPUs before one memory device.
+/// are not chains, members of a collective that differ, several NPUs before one memory device, messages on shared links,
+/// tokens before messages.
 pub(crate) fn finish_times(
     topology: &Topology,
     system: &System,
@@ -29,7 +30,10 @@ pub(crate) fn finish_times(
         Op::Memory { location, .. } => location != Location::Npu,
         _ => false,
     };
-    if !graphs.iter().all(is_chain) || !alone && graphs.iter().flatten().any(queues) {
+    let is_aware = system.network_model == NetworkModel::Aware;
+    let sends = |node: &Node| matches!(node.op, Op::Send { .. });
+    let competes = |node: &Node| !alone && queues(node) || is_aware && sends(node);
+    if system.has_rendezvous || !graphs.iter().all(is_chain) || graphs.iter().flatten().any(competes) {
         return None;
     }
 
@@ -67,9 +71,9 @@ fn advance_alone(
 ) -> bool {
     let Some((node, rest)) = rank.rest.split_first() else { return false };
     rank.at = match node.op {
-        Op::Compute(time) => rank.at + time,
+        Op::Compute(time) | Op::HostCompute(time) | Op::Broadcast(time) => rank.at + time,
         Op::Memory { location, bytes } => devices.serve(location, rank.at, bytes),
-        Op::Pim { device, channel, time, bytes } => devices.serve_pim(device, channel, rank.at, time, bytes),
+        Op::Pim { location, channel, time, bytes } => devices.serve_pim(location, channel, rank.at, time, bytes),
         Op::Send { to, bytes, tag } => {
             let arrival = rank.at + topology.message_delay(index, to as usize, bytes);
             messages.entry((index, to as usize, bytes, tag)).or_default().push_back(arrival);
@@ -109,13 +113,13 @@ fn advance_together(members: &[usize], ranks: &mut [Rank], topology: &Topology, 
     if collectives.iter().any(|other| *other != first) {
         return None;
     }
-    let Some(plan) = Plan::new(topology, system, first.0) else { return Some(false) };
+    let Ok(plan) = Plan::new(topology, system, first.0) else { return Some(false) };
     let mut at: Vec<Instant> = ranks.iter().map(|rank| rank.at).collect();
-    plan.advance(&mut at);
+    // Ranks that meet elsewhere would not start together.
     let start = ranks[members[0]].at;
-    if members.iter().all(|&member| ranks[member].at == start) {
-        let ends_together = members.iter().all(|&member| at[member] == start + plan.together());
-        assert!(ends_together, "advance and together disagree on {first:?}");
+    let (is_aware, all) = (system.network_model == NetworkModel::Aware, members.len() == ranks.len());
+    if is_aware && !(all && at.iter().all(|other| *other == start)) || !plan.advance(&mut at) {
+        return None;
     }
     for &member in members {
         let rank = &mut ranks[member];

@@ -14,17 +14,17 @@ pub(crate) struct Node {
 }
 
 /// The graphs of `npus` NPUs in the notation of the recordings: NPUs separated by `|` or all alike, nodes by `;`, each
-/// after the one before unless `<-` lists its parents. `None` when a node waits for a later one, which no [`Graph`] has.
-pub(crate) fn parse_graphs(text: &str, npus: usize) -> Option<Vec<Vec<Node>>> {
-    let graphs: Vec<Vec<Node>> = text.split('|').map(parse_graph).collect::<Option<_>>()?;
+/// after the one before unless `<-` lists its parents.
+pub(crate) fn parse_graphs(text: &str, npus: usize) -> Vec<Vec<Node>> {
+    let graphs: Vec<Vec<Node>> = text.split('|').map(parse_graph).collect();
     if graphs.len() == 1 {
-        return Some(vec![graphs[0].clone(); npus]);
+        return vec![graphs[0].clone(); npus];
     }
     assert_eq!(graphs.len(), npus, "{text}");
-    Some(graphs)
+    graphs
 }
 
-fn parse_graph(text: &str) -> Option<Vec<Node>> {
+fn parse_graph(text: &str) -> Vec<Node> {
     let nodes = text.trim().split(';').filter(|node| !node.is_empty()).zip(0u32..);
     nodes
         .map(|(node, id)| {
@@ -32,8 +32,7 @@ fn parse_graph(text: &str) -> Option<Vec<Node>> {
                 Some((op, parents)) => (op, parse_parents(parents)),
                 None => (node, id.checked_sub(1).into_iter().collect()),
             };
-            let waits_for_earlier = parents.iter().all(|&parent| parent < id);
-            waits_for_earlier.then(|| Node { op: parse_op(op), parents })
+            Node { op: parse_op(op), parents }
         })
         .collect()
 }
@@ -68,9 +67,9 @@ fn parse_op(op: &str) -> Op {
         "P" => {
             let (work, place) = split(rest, '@');
             let (time, bytes) = split(work, '+');
-            let (device, channel) = split(place.strip_prefix('R').expect("computing in host memory"), '.');
-            let (device, channel) = (number(device), number(channel));
-            Op::Pim { device, channel, time: Duration::from_ns(number(time)), bytes: number(bytes) }
+            let (device, channel) = split(place, '.');
+            let (location, channel) = (parse_location(device), number(channel));
+            Op::Pim { location, channel, time: Duration::from_ns(number(time)), bytes: number(bytes) }
         }
         "S" => {
             let (bytes, to, tag) = parse_message(rest, '>');
@@ -113,7 +112,10 @@ fn number<N: FromStr<Err: fmt::Debug>>(text: &str) -> N {
 pub(crate) fn build(nodes: &[Node]) -> Rc<Graph> {
     let mut graph = Graph::with_capacity(nodes.len());
     for node in nodes {
-        graph.push(node.op, &node.parents);
+        graph.push(node.op, &[]);
+    }
+    for (node, id) in nodes.iter().zip(0..) {
+        node.parents.iter().for_each(|&parent| graph.connect(parent, id));
     }
     Rc::new(graph)
 }

@@ -16,6 +16,11 @@ impl Row {
         self.0.get(column).unwrap_or_else(|| panic!("no column {column}"))
     }
 
+    /// The value of a column that may not be there.
+    pub(crate) fn get(&self, column: &str) -> Option<&str> {
+        self.0.get(column).map(String::as_str)
+    }
+
     pub(crate) fn number<N: std::str::FromStr<Err: fmt::Debug>>(&self, column: &str) -> N {
         self.text(column).parse().unwrap_or_else(|error| panic!("{column}: {error:?} in {self:?}"))
     }

@@ -237,7 +237,7 @@ impl ClusterPlan {
             let members = (0..seats.len()).filter(|&instance| seats[instance].0 == group).map(InstanceId::from);
             let size = plan.members.len() as u32;
             let (bandwidth_gib_per_s, latency_ns) = (self.link_gib_per_s, self.link_latency_ns);
-            let dimension = |npus| Dimension { npus, bandwidth_gib_per_s, latency_ns };
+            let dimension = |npus| Dimension::fully_connected(npus, bandwidth_gib_per_s, latency_ns);
             GroupSpec {
                 name: (size > 1).then(|| format!("group {group}")),
                 members: members.collect(),
@@ -247,10 +247,7 @@ impl ClusterPlan {
         Deployment {
             instances,
             groups: self.groups.iter().enumerate().map(group).collect(),
-            system: System {
-                endpoint_delay_ns: ENDPOINT_DELAY_NS,
-                local_memory_gb_per_s: LOCAL_MEMORY_GB_PER_S as f64,
-            },
+            system: System::new(ENDPOINT_DELAY_NS, LOCAL_MEMORY_GB_PER_S as f64),
             memory: Memory {
                 host: MemoryDevices::new(self.host_latency_ns, self.host_gb_per_s, self.num_nodes),
                 pool: Some(pool()),
