@@ -20,12 +20,14 @@ mod machine;
 mod measured;
 mod memory;
 mod plan;
+mod replay;
 mod topology;
 
 pub use collective::{Algorithm, Algorithms, Collective, CollectiveKind, NetworkModel, Optimization, System};
 pub use graph::{Graph, Op};
-pub use machine::Machine;
+pub use machine::{Machine, Reason, Waiting};
 pub use measured::{Curve, Measured};
 pub use memory::{DeviceQueue, Location, Memory, MemoryDevices, MemorySpeed};
 pub use plan::{Impossible, Plan};
+pub use replay::{Fabric, Outcome, replay};
 pub use topology::{Block, DimMask, Dimension, Topology};

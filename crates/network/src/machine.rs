@@ -22,18 +22,20 @@ mod npu;
 mod packets;
 mod streams;
 mod tree;
+mod waiting;
 
 use crate::{Collective, Graph, Memory, NetworkModel, Op, Plan, System, Topology};
 use clock::{Clock, Event, Local};
 use devices::{Access, Devices};
 use links::Links;
-use messages::{Flight, Mail, Message, Receipt, Then};
+use messages::{Flight, Message, Receipt, Then};
 use npu::Npu;
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use std::rc::Rc;
 use streams::Gatherings;
 use units::{Duration, Instant, NpuId};
+pub use waiting::{Reason, Waiting};
 
 /// An event-level simulation of NPUs, their topologies and the memory they use.
 pub struct Machine {
@@ -52,7 +54,6 @@ pub struct Machine {
     flights: Slab<Flight>,
     /// Messages that wait for the token of their receiver.
     waiting_messages: Slab<(Message, Then)>,
-    mail: Mail,
     gatherings: Gatherings,
     plans: Vec<Plan>,
     /// Where in `plans` a collective of a topology is, if it completes at all.
@@ -82,7 +83,6 @@ impl Machine {
             links: Links::default(),
             flights: Slab::new(),
             waiting_messages: Slab::new(),
-            mail: Mail::default(),
             gatherings: Gatherings::default(),
             plans: Vec::new(),
             plan_indices: FxHashMap::default(),
@@ -189,7 +189,7 @@ impl Machine {
                 self.complete(npu, node);
             }
             Local::Broadcast { node } => {
-                self.npus[npu.index()].communicating = false;
+                self.npus[npu.index()].communicating = None;
                 self.complete(npu, node);
             }
             Local::Accessed { node, device } => {
@@ -211,6 +211,7 @@ impl Machine {
             let state = &mut self.npus[index];
             match state.graph().op(node) {
                 Op::Compute(_) if state.computing => state.block(node),
+                Op::HostCompute(_) if state.host_computing => state.block(node),
                 Op::Compute(Duration::ZERO) | Op::HostCompute(Duration::ZERO) => {
                     state.release(node);
                     state.remaining -= 1;
@@ -219,22 +220,23 @@ impl Machine {
                     state.computing = true;
                     self.clock.schedule_local(npu, time, Local::Computed { node });
                 }
-                Op::HostCompute(_) if state.host_computing => state.block(node),
                 Op::HostCompute(time) => {
                     state.host_computing = true;
                     self.clock.schedule_local(npu, time, Local::HostComputed { node });
                 }
-                Op::Collective(_) | Op::Broadcast(_) | Op::Send { .. } if state.communicating => state.block(node),
+                Op::Collective(_) | Op::Broadcast(_) | Op::Send { .. } if state.communicating.is_some() => {
+                    state.block(node)
+                }
                 Op::Collective(collective) => {
-                    state.communicating = true;
+                    state.communicating = Some(node);
                     self.begin_collective(npu, node, collective);
                 }
                 Op::Broadcast(time) => {
-                    state.communicating = true;
+                    state.communicating = Some(node);
                     self.clock.schedule_local(npu, time, Local::Broadcast { node });
                 }
                 Op::Send { to, bytes, tag } => {
-                    state.communicating = true;
+                    state.communicating = Some(node);
                     let to = NpuId::from(state.first + to as usize);
                     self.send(Message::tagged(npu, to, tag, bytes), Then::Complete(node));
                 }

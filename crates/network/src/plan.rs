@@ -22,6 +22,7 @@ use units::Instant;
 #[derive(Clone, Debug)]
 pub struct Plan {
     num_npus: usize,
+    num_members: usize,
     num_chunks: u64,
     /// Those of one chunk.
     phases: Vec<Phase>,
@@ -58,8 +59,13 @@ impl Plan {
         let mut bytes = chunk_bytes;
         let mut add = |kind, dim, forward| {
             let algorithm = system.algorithms.get(collective.kind, dim);
-            let phase = Phase::new(topology, system, (kind, algorithm), dim, forward, bytes)?;
+            let mut phase = Phase::new(topology, system, (kind, algorithm), dim, forward, bytes)?;
             bytes = phase.bytes_out;
+            phase.member_stride = upwards
+                .iter()
+                .filter(|&&inside| inside < dim)
+                .map(|&inside| topology.dims()[inside].npus as usize)
+                .product();
             phases.push(phase);
             Ok(())
         };
@@ -75,6 +81,7 @@ impl Plan {
         let is_one_chain = phases.len() == 1 && system.active_chunks_per_dim == 1;
         Ok(Plan {
             num_npus,
+            num_members: upwards.iter().map(|&dim| topology.dims()[dim].npus as usize).product(),
             num_chunks,
             runs_chunk_by_chunk: system.queues_per_dim == 1
                 && !system.has_rendezvous
@@ -97,6 +104,14 @@ impl Plan {
         assert_eq!(at.len(), self.num_npus, "an instant per NPU of the topology");
         self.runs_chunk_by_chunk
             && (0..self.num_chunks).all(|_| self.phases.iter().all(|phase| phase.advance(at, self.network_model)))
+    }
+
+    /// The same for the members of one group: `at` holds their times alone, in the order of their ranks.
+    pub(crate) fn advance_members(&self, at: &mut [Instant]) -> bool {
+        assert_eq!(at.len(), self.num_members, "an instant per member");
+        self.runs_chunk_by_chunk
+            && (0..self.num_chunks)
+                .all(|_| self.phases.iter().all(|phase| phase.advance_members(at, self.network_model)))
     }
 
     /// Messages that each member sends one after the other in the course of the collective, at the most: its steps.
@@ -126,6 +141,10 @@ impl Plan {
 
     pub(crate) fn num_chunks(&self) -> u64 {
         self.num_chunks
+    }
+
+    pub(crate) fn num_members(&self) -> usize {
+        self.num_members
     }
 }
 

@@ -90,6 +90,8 @@ impl Dimension {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Topology {
     dims: Vec<Dimension>,
+    /// By dimension the distance in rank between neighbours along it, and last the number of NPUs.
+    strides: Vec<usize>,
 }
 
 impl Topology {
@@ -103,7 +105,12 @@ impl Topology {
             let sound = dim.npus >= 1 && dim.bandwidth_gib_per_s > 0.0 && dim.latency_ns >= 0.0;
             assert!(sound, "not a dimension: {dim:?}");
         }
-        Self { dims }
+        let mut strides = Vec::with_capacity(dims.len() + 1);
+        strides.push(1);
+        for (dim, inside) in dims.iter().enumerate() {
+            strides.push(strides[dim] * inside.npus as usize);
+        }
+        Self { dims, strides }
     }
 
     /// The dimensions, innermost first.
@@ -118,7 +125,7 @@ impl Topology {
 
     /// The distance in rank between neighbours along `dim`: the NPUs of all dimensions inside it.
     pub(crate) fn stride(&self, dim: usize) -> usize {
-        self.dims[..dim].iter().map(|dim| dim.npus as usize).product()
+        self.strides[dim]
     }
 
     /// Where the NPU of this rank stands along `dim`.
@@ -132,8 +139,15 @@ impl Topology {
     /// When the ranks are the same, or one is not in this topology.
     pub(crate) fn differing_dim(&self, from: usize, to: usize) -> usize {
         assert!(from.max(to) < self.num_npus(), "no way from rank {from} to rank {to} of {}", self.num_npus());
+        let last = self.dims.len().checked_sub(1).expect("a message needs a dimension");
         let differs = |&dim: &usize| self.coordinate(from, dim) != self.coordinate(to, dim);
-        (0..self.dims.len()).find(differs).expect("a message goes to another rank")
+        match (0..last).find(differs) {
+            Some(dim) => dim,
+            None => {
+                assert!(from != to, "a message goes to another rank");
+                last
+            }
+        }
     }
 
     /// How long a message of `bytes` takes from one rank to another where links are never shared: its way through the

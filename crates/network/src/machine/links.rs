@@ -26,12 +26,14 @@ struct Link {
     waiting: VecDeque<u32>,
 }
 
-/// Where a link goes from and to, ranks counted through all topologies.
+/// Where a link goes from and to: NPUs, or the switch of this number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct LinkKey {
-    dim: usize,
-    from: (usize, bool),
-    to: (usize, bool),
+    from: u32,
+    to: u32,
+    dim: u16,
+    from_switch: bool,
+    to_switch: bool,
 }
 
 impl Links {
@@ -78,11 +80,12 @@ impl Machine {
         let topology = &self.topologies[state.topology as usize];
         let (dim, next) = next_stop(topology, at, message.to.index() - state.first);
         // A switch is known by the first of its NPUs.
-        let end = |position: Position| match position.is_at_switch {
-            true => (state.first + moved(topology, position.rank, dim, 0).rank, true),
-            false => (state.first + position.rank, false),
+        let end = |position: Position| {
+            let rank = if position.is_at_switch { moved(topology, position.rank, dim, 0).rank } else { position.rank };
+            (state.first + rank) as u32
         };
-        let link = self.links.number(LinkKey { dim, from: end(at), to: end(next) });
+        let (from_switch, to_switch) = (at.is_at_switch, next.is_at_switch);
+        let link = self.links.number(LinkKey { from: end(at), to: end(next), dim: dim as u16, from_switch, to_switch });
         let state = &mut self.links.links[link as usize];
         if state.busy {
             state.waiting.push_back(flight);

@@ -87,11 +87,15 @@ pub(super) struct Position {
     pub(super) is_at_switch: bool,
 }
 
-/// Messages that have come, and those that are awaited.
+/// Messages of one NPU that have come, and those that it awaits: one by one as long as they are few.
 #[derive(Default)]
 pub(super) struct Mail {
-    boxes: FxHashMap<Message, MailBox>,
+    few: Vec<(Label, MailBox)>,
+    many: FxHashMap<Label, MailBox>,
 }
+
+/// Up to so many boxes are searched one by one.
+const FEW_BOXES: usize = 8;
 
 /// For equal messages.
 enum MailBox {
@@ -100,63 +104,91 @@ enum MailBox {
     /// One is awaited; the usual case.
     Awaited(Receipt),
     /// Several are.
-    AwaitedBy(VecDeque<Receipt>),
+    AwaitedBy(Box<VecDeque<Receipt>>),
+}
+
+/// What tells messages to one NPU apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Label {
+    number: u64,
+    bytes: u64,
+    from: NpuId,
+}
+
+impl MailBox {
+    /// Takes in a message: what who awaits it does, and whether the box is empty now.
+    fn deliver(&mut self) -> (Option<Receipt>, bool) {
+        match self {
+            MailBox::Arrived(count) => {
+                *count += 1;
+                (None, false)
+            }
+            &mut MailBox::Awaited(receipt) => (Some(receipt), true),
+            MailBox::AwaitedBy(receipts) => (receipts.pop_front(), receipts.is_empty()),
+        }
+    }
+
+    /// Asks for a message: whether it was here, and whether the box is empty now.
+    fn ask(&mut self, receipt: Receipt) -> (bool, bool) {
+        match self {
+            MailBox::Arrived(count) => {
+                *count -= 1;
+                (true, *count == 0)
+            }
+            &mut MailBox::Awaited(first) => {
+                *self = MailBox::AwaitedBy(Box::new([first, receipt].into()));
+                (false, false)
+            }
+            MailBox::AwaitedBy(receipts) => {
+                receipts.push_back(receipt);
+                (false, false)
+            }
+        }
+    }
 }
 
 impl Mail {
     /// Takes in a message: what who awaits it does; else it is kept.
     fn deliver(&mut self, message: Message) -> Option<Receipt> {
-        match self.boxes.entry(message) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(MailBox::Arrived(1));
-                None
-            }
-            Entry::Occupied(mut occupied) => match occupied.get_mut() {
-                MailBox::Arrived(count) => {
-                    *count += 1;
-                    None
-                }
-                &mut MailBox::Awaited(receipt) => {
-                    occupied.remove();
-                    Some(receipt)
-                }
-                MailBox::AwaitedBy(receipts) => {
-                    let receipt = receipts.pop_front();
-                    if receipts.is_empty() {
-                        occupied.remove();
-                    }
-                    receipt
-                }
-            },
-        }
+        self.with(message, MailBox::deliver, || (MailBox::Arrived(1), None))
     }
 
     /// Asks for a message. Whether it is already here; else it is awaited.
     fn ask(&mut self, message: Message, receipt: Receipt) -> bool {
-        match self.boxes.entry(message) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(MailBox::Awaited(receipt));
-                false
+        self.with(message, |mail| mail.ask(receipt), || (MailBox::Awaited(receipt), false))
+    }
+
+    /// Does `change` to the box of `message`, which is taken away when that leaves it empty, or puts up a new one.
+    fn with<T>(
+        &mut self,
+        message: Message,
+        change: impl FnOnce(&mut MailBox) -> (T, bool),
+        new: impl FnOnce() -> (MailBox, T),
+    ) -> T {
+        let label = Label { number: message.number, bytes: message.bytes, from: message.from };
+        if let Some(index) = self.few.iter().position(|(other, _)| *other == label) {
+            let (result, is_empty) = change(&mut self.few[index].1);
+            if is_empty {
+                self.few.swap_remove(index);
             }
-            Entry::Occupied(mut occupied) => match occupied.get_mut() {
-                MailBox::Arrived(1) => {
-                    occupied.remove();
-                    true
-                }
-                MailBox::Arrived(count) => {
-                    *count -= 1;
-                    true
-                }
-                &mut MailBox::Awaited(first) => {
-                    occupied.insert(MailBox::AwaitedBy([first, receipt].into()));
-                    false
-                }
-                MailBox::AwaitedBy(receipts) => {
-                    receipts.push_back(receipt);
-                    false
-                }
-            },
+            return result;
         }
+        if !self.many.is_empty()
+            && let Entry::Occupied(mut occupied) = self.many.entry(label)
+        {
+            let (result, is_empty) = change(occupied.get_mut());
+            if is_empty {
+                occupied.remove();
+            }
+            return result;
+        }
+        let (mail, result) = new();
+        if self.few.len() < FEW_BOXES {
+            self.few.push((label, mail));
+        } else {
+            self.many.insert(label, mail);
+        }
+        result
     }
 }
 
@@ -165,7 +197,7 @@ impl Machine {
         assert!(message.bytes > 0, "a message without bytes");
         if self.system.has_rendezvous {
             let waiting = self.waiting_messages.insert((message, then)) as u32;
-            self.ask(message.token(), message.from, Receipt::Token(waiting));
+            self.ask(message.token(), Receipt::Token(waiting));
         } else {
             self.launch(message, then);
         }
@@ -175,13 +207,13 @@ impl Machine {
         if self.system.has_rendezvous {
             self.launch(message.token(), Then::Ask(message, receipt));
         } else {
-            self.ask(message, message.to, receipt);
+            self.ask(message, receipt);
         }
     }
 
-    fn ask(&mut self, message: Message, by: NpuId, receipt: Receipt) {
-        if self.mail.ask(message, receipt) {
-            self.clock.schedule(Duration::ZERO, Event::Taken(by, receipt));
+    fn ask(&mut self, message: Message, receipt: Receipt) {
+        if self.npus[message.to.index()].mail.ask(message, receipt) {
+            self.clock.schedule(Duration::ZERO, Event::Taken(message.to, receipt));
         }
     }
 
@@ -221,12 +253,12 @@ impl Machine {
         match then {
             Then::Nothing => {}
             Then::Complete(node) => {
-                self.npus[message.from.index()].communicating = false;
+                self.npus[message.from.index()].communicating = None;
                 self.complete(message.from, node);
             }
-            Then::Ask(asked, receipt) => self.ask(asked, asked.to, receipt),
+            Then::Ask(asked, receipt) => self.ask(asked, receipt),
         }
-        if let Some(receipt) = self.mail.deliver(message) {
+        if let Some(receipt) = self.npus[message.to.index()].mail.deliver(message) {
             self.take(message.to, receipt);
         }
     }

@@ -1,10 +1,14 @@
 //! One NPU of a [`Machine`](super::Machine): how far its graph has come, and what it is at.
 
+use super::messages::Mail;
 use super::streams::Collectives;
 use crate::Graph;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
+
+/// Of a node that is done, instead of how many parents it waits for.
+const DONE: u32 = u32::MAX;
 
 #[derive(Default)]
 pub(super) struct Npu {
@@ -12,7 +16,7 @@ pub(super) struct Npu {
     /// The id of its topology's first NPU.
     pub(super) first: usize,
     graph: Option<Rc<Graph>>,
-    /// Per node, the parents it still waits for.
+    /// Per node, the parents it still waits for, or [`DONE`].
     waits_for: Vec<u32>,
     /// Nodes not done yet.
     pub(super) remaining: usize,
@@ -21,9 +25,10 @@ pub(super) struct Npu {
     blocked: Vec<u32>,
     pub(super) computing: bool,
     pub(super) host_computing: bool,
-    /// In a collective or a broadcast, or sending.
-    pub(super) communicating: bool,
+    /// The collective, broadcast or message to send that is under way.
+    pub(super) communicating: Option<u32>,
     pub(super) collectives: Collectives,
+    pub(super) mail: Mail,
     /// Graphs to run when this one is done.
     pub(super) queued: VecDeque<Rc<Graph>>,
     pub(super) graphs_begun: u64,
@@ -73,8 +78,19 @@ impl Npu {
         }
     }
 
-    /// Readies the nodes that waited for `node` alone.
+    /// Nodes that wait for nothing and are not done.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = u32> {
+        (0..).zip(&self.waits_for).filter(|(_, waits_for)| **waits_for == 0).map(|(node, _)| node)
+    }
+
+    /// The first node that is not done.
+    pub(super) fn first_left(&self) -> Option<u32> {
+        (0..).zip(&self.waits_for).find(|(_, waits_for)| **waits_for != DONE).map(|(node, _)| node)
+    }
+
+    /// Readies the nodes that waited for `node` alone. It is done, or will be before anything else is.
     pub(super) fn release(&mut self, node: u32) {
+        self.waits_for[node as usize] = DONE;
         let graph = self.graph.as_deref().expect("an idle NPU has no nodes");
         for child in graph.children(node) {
             let waits_for = &mut self.waits_for[child as usize];

@@ -308,7 +308,7 @@ impl Machine {
             let state = &mut self.npus[npu.index()];
             state.collectives.chunks_left -= 1;
             if state.collectives.chunks_left == 0 {
-                state.communicating = false;
+                state.communicating = None;
                 self.complete(npu, node);
             }
         }

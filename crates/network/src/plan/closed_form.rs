@@ -24,6 +24,11 @@ use units::{Duration, Instant};
 const SHORT_RING: usize = 32;
 
 impl Phase {
+    /// As [`Plan::advance_members`](super::Plan::advance_members), through this phase.
+    pub(super) fn advance_members(&self, at: &mut [Instant], model: NetworkModel) -> bool {
+        Phase { stride: self.member_stride, ..*self }.advance(at, model)
+    }
+
     /// As [`Plan::advance`](super::Plan::advance), through this phase.
     pub(super) fn advance(&self, at: &mut [Instant], model: NetworkModel) -> bool {
         let (mut short, mut long) = ([Instant::ZERO; SHORT_RING], Vec::new());

@@ -12,6 +12,8 @@ pub(crate) struct Phase {
     pub(crate) dim: usize,
     /// The distance in rank between members next to each other.
     pub(crate) stride: usize,
+    /// The same distance where only members of the collective are counted.
+    pub(super) member_stride: usize,
     /// `N`, at least 2.
     pub(crate) members: usize,
     /// Whether messages go to members of higher coordinates first, or of lower ones.
@@ -23,7 +25,7 @@ pub(crate) struct Phase {
     /// `E`: before the first message and after each received one.
     pub(crate) endpoint_delay: Duration,
     /// Bandwidth of the NPUs' own memory in GB/s.
-    local_memory_gb_per_s: f64,
+    pub(super) local_memory_gb_per_s: f64,
     /// What each member has after it.
     pub(super) bytes_out: u64,
     /// The links.
@@ -89,6 +91,7 @@ impl Phase {
         Ok(Phase {
             dim,
             stride,
+            member_stride: stride,
             members: members as usize,
             forward,
             kind,
