@@ -1,13 +1,14 @@
 //! Development tasks.
 //!
-//! `cargo xtask test` sets up and runs every test there is; `.ci/run` calls it. It needs Rust and nothing else, and says
-//! which tests it had to skip for want of the reference data.
+//! `cargo xtask test` sets up and runs every test there is; `.ci/run` calls it. It needs Rust and Python, whose packages
+//! it installs for itself, and says which tests it had to skip for want of the reference data.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 mod fences;
+mod python;
 
 const USAGE: &str = "usage: cargo xtask <task>\n\n  test    format, lints, dependency fences, every test, and the README's first command\n";
 
@@ -34,8 +35,9 @@ fn test() -> Result<(), String> {
     cargo(&["fmt", "--all", "--check"])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
     fences::check()?;
+    let python = python::set_up()?;
     // What tests print is their result too: the worst deviation from the reference, say.
-    cargo(&["test", "--workspace", "--quiet", "--", "--show-output"])?;
+    cargo_with(&[("SERVINGSIM_PYTHON", &python)], &["test", "--workspace", "--quiet", "--", "--show-output"])?;
     // A test of every day tries the engine's properties on few cases.
     cargo_with(&[("PROPTEST_CASES", "1000")], &["test", "--package", "engine", "--test", "it", "--quiet"])?;
     cargo(&["run", "--release", "--quiet", "--", "run", "--quiet"])?;

@@ -1,0 +1,38 @@
+//! A Python of our own, for tests that compare with programs in Python.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What is installed: the reader and writer of Chakra traces that ours is compared with.
+const PROTOBUF: &str = "7.36.2";
+
+/// Makes the virtual environment `python` in the target folder, unless it is there, and returns its interpreter.
+pub(crate) fn set_up() -> Result<String, String> {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| super::root().join("target"), PathBuf::from);
+    let folder =
+        std::path::absolute(target.join("python")).map_err(|error| format!("{}: {error}", target.display()))?;
+    let python = folder.join("bin").join("python");
+    if installed(&python).as_deref() != Some(PROTOBUF) {
+        let package = format!("protobuf=={PROTOBUF}");
+        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", &package]))?;
+    }
+    python.into_os_string().into_string().map_err(|path| format!("{} is not UTF-8", path.display()))
+}
+
+/// The version of protobuf that `python` has.
+fn installed(python: &Path) -> Option<String> {
+    let output =
+        Command::new(python).args(["-c", "import google.protobuf as p; print(p.__version__)"]).output().ok()?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    println!("> {command:?}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?} failed: {status}")),
+        Err(error) => Err(format!("{command:?}: {error}; the tests need Python 3.10 or later")),
+    }
+}
