@@ -103,7 +103,8 @@ enum MailBox {
     Arrived(u32),
     /// One is awaited; the usual case.
     Awaited(Receipt),
-    /// Several are.
+    /// Several are. Boxed, as it is rare and would make every box twice as large.
+    #[expect(clippy::box_collection, reason = "size")]
     AwaitedBy(Box<VecDeque<Receipt>>),
 }
 

@@ -43,8 +43,8 @@ struct Run<'a> {
     plans: FxHashMap<Collective, Option<Plan>>,
     /// Members of collectives that wait for the others, by the first of them and the number of the collective.
     gatherings: FxHashMap<(usize, u64), Gathering>,
-    /// By sender, receiver, bytes and tag, how many messages have come, and the nodes that wait.
-    mail: FxHashMap<(usize, usize, u64, u32), (u32, VecDeque<u32>)>,
+    /// By sender, receiver, bytes and tag.
+    mail: FxHashMap<(usize, usize, u64, u32), MailBox>,
     devices: FxHashMap<Queue, DeviceState>,
 }
 
@@ -80,6 +80,15 @@ struct Gathering {
     collective: Collective,
     /// NPU, node and when it came.
     members: Vec<(usize, u32, Instant)>,
+}
+
+/// For equal messages.
+#[derive(Default)]
+struct MailBox {
+    /// How many have come unasked.
+    arrived: u32,
+    /// The nodes that wait for one.
+    awaiting: VecDeque<u32>,
 }
 
 #[derive(Default)]
@@ -245,20 +254,20 @@ impl<'a> Run<'a> {
     }
 
     fn deliver(&mut self, from: usize, to: usize, bytes: u64, tag: u32) {
-        let (arrived, awaiting) = self.mail.entry((from, to, bytes, tag)).or_default();
-        match awaiting.pop_front() {
+        let mail = self.mail.entry((from, to, bytes, tag)).or_default();
+        match mail.awaiting.pop_front() {
             Some(node) => self.push(to, node, self.now, false),
-            None => *arrived += 1,
+            None => mail.arrived += 1,
         }
     }
 
     fn receive(&mut self, npu: usize, node: u32, message: (usize, usize, u64, u32)) -> Option<()> {
-        let (arrived, awaiting) = self.mail.entry(message).or_default();
-        if *arrived > 0 {
-            *arrived -= 1;
+        let mail = self.mail.entry(message).or_default();
+        if mail.arrived > 0 {
+            mail.arrived -= 1;
             return self.schedule(npu, node, self.now);
         }
-        awaiting.push_back(node);
+        mail.awaiting.push_back(node);
         Some(())
     }
 
