@@ -10,6 +10,8 @@ use std::str::FromStr;
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::collective_command::{AlgorithmName, BlockName, Involved, Kind, Model, OptimizationName};
+
 /// Simulates LLM serving clusters: what every request sees, and what the cluster does.
 #[derive(Debug, Parser)]
 #[command(name = "servingsim", version, max_term_width = 100)]
@@ -29,6 +31,9 @@ pub(crate) enum Command {
     /// Work with latency profiles.
     #[command(subcommand)]
     Profile(ProfileCommand),
+    /// Time one collective: prints the nanosecond in which the last NPU is through with it.
+    #[command(args_override_self = true, allow_negative_numbers = true)]
+    Collective(Box<CollectiveArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -36,6 +41,58 @@ pub(crate) struct ExamplesArgs {
     /// Write the files of every example into this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) write: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CollectiveArgs {
+    /// What it does: all_reduce, all_gather, reduce_scatter or all_to_all.
+    #[arg(long, value_name = "KIND")]
+    pub(crate) kind: Kind,
+    /// How, for each dimension or for all: ring, direct, direct<WINDOW>, halvingDoubling, doubleBinaryTree.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "ring")]
+    pub(crate) algorithm: Vec<AlgorithmName>,
+    /// How NPUs are joined, for each dimension or for all: Ring, FullyConnected, Switch.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "FullyConnected")]
+    pub(crate) topology: Vec<BlockName>,
+    /// NPUs along each dimension, innermost first.
+    #[arg(long, value_name = "N,…", value_delimiter = ',', required = true, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) npus: Vec<u32>,
+    /// Bandwidth of a link in GB/s (2^30 bytes), for each dimension or for all.
+    #[arg(long, value_name = "GB/S,…", value_delimiter = ',', required = true, value_parser = bandwidth)]
+    pub(crate) bandwidth: Vec<f64>,
+    /// Latency of a link in nanoseconds, for each dimension or for all.
+    #[arg(long, value_name = "NS,…", value_delimiter = ',', required = true, value_parser = nanoseconds)]
+    pub(crate) latency: Vec<f64>,
+    /// For each dimension whether it takes part: 1 or 0 [default: all do].
+    #[arg(long, value_name = "0|1,…", value_delimiter = ',')]
+    pub(crate) involved: Option<Vec<Involved>>,
+    /// Bytes each NPU brings; several sizes give a table.
+    #[arg(long, value_name = "BYTES,…", value_delimiter = ',', required = true, value_parser = whole_number::<u64>)]
+    pub(crate) bytes: Vec<u64>,
+    /// Whether messages slow each other down: unaware (never) or aware (a link carries one at a time).
+    #[arg(long, value_name = "MODEL", default_value = "unaware")]
+    pub(crate) network_model: Model,
+    /// Bandwidth of the NPUs' own memory in GB/s (10^9 bytes); reductions go through it.
+    #[arg(long, value_name = "GB/S", default_value_t = 936.0, value_parser = bandwidth)]
+    pub(crate) local_mem_bw: f64,
+    /// Nanoseconds before the first message of an NPU and after each that it receives.
+    #[arg(long, value_name = "NS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    pub(crate) endpoint_delay: u64,
+    /// Chunks that the data is split into.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    pub(crate) preferred_dataset_splits: u64,
+    /// Chunks under way at once in a dimension.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) active_chunks_per_dimension: u32,
+    /// How an all-reduce over several dimensions is made up: localBWAware or baseline.
+    #[arg(long, value_name = "NAME", default_value = "localBWAware")]
+    pub(crate) collective_optimization: OptimizationName,
+    /// Print when each NPU is through, separated by spaces.
+    #[arg(long)]
+    pub(crate) per_npu: bool,
+    /// How it is written; JSON adds steps, bytes on the wire, and the share of the time that the links need for them.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Subcommand)]
@@ -324,6 +381,16 @@ fn dtype_names() -> PossibleValuesParser {
 
 fn whole_number<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
+}
+
+fn bandwidth(text: &str) -> Result<f64, &'static str> {
+    let sound = text.parse().ok().filter(|number| (1e-3..=1e9).contains(number));
+    sound.ok_or("expected a number from 0.001 to 1000000000")
+}
+
+fn nanoseconds(text: &str) -> Result<f64, &'static str> {
+    let sound = text.parse().ok().filter(|number| (0.0..=1e12).contains(number));
+    sound.ok_or("expected a number from 0 to 1000000000000")
 }
 
 fn number(text: &str) -> Result<f64, &'static str> {

@@ -4,6 +4,7 @@
 //! input was at fault, 3 when a run came to a standstill, and 1 when something else failed.
 
 mod args;
+mod collective_command;
 mod console;
 mod examples_command;
 mod profile_command;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Examples(args) => examples_command::examples(&args),
         Command::Profile(command) => profile_command::profile(&command),
+        Command::Collective(args) => collective_command::collective(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -130,6 +130,12 @@ impl Plan {
         self.num_chunks as f64 * self.phases.iter().map(Phase::limit_ns).sum::<f64>()
     }
 
+    /// How long it can take at the most, in nanoseconds, and if every link had to be waited for.
+    pub fn longest_ns(&self) -> f64 {
+        let all = (self.num_npus as f64) * (self.num_chunks as f64);
+        all * self.phases.iter().map(Phase::work_ns).sum::<f64>()
+    }
+
     /// Whether any part of it is read off a measured curve.
     pub fn is_measured(&self) -> bool {
         self.phases.iter().any(|phase| matches!(phase.routine, Routine::Measured { .. }))
@@ -163,6 +169,8 @@ pub enum Impossible {
     TooFewBytes(u64),
     /// Two NPUs on a ring whose links are shared.
     RingOfTwo,
+    /// More than any memory holds.
+    TooManyBytes,
 }
 
 impl fmt::Display for Impossible {
@@ -189,6 +197,7 @@ impl fmt::Display for Impossible {
                     "halving {bytes} bytes leaves messages of less than a byte (ASTRA-Sim aborts); use more bytes"
                 )
             }
+            Impossible::TooManyBytes => f.write_str("it gathers more than 2^60 bytes"),
             Impossible::RingOfTwo => f.write_str(
                 "two NPUs on a Ring share a link in the congestion-aware model (ASTRA-Sim aborts); use FullyConnected",
             ),

@@ -5,6 +5,7 @@
 //! programs. Files replace older ones whole or not at all ([`AtomicFile`]).
 
 mod atomic;
+mod collective;
 mod csv;
 mod human;
 mod interval;
@@ -13,6 +14,7 @@ mod json;
 mod table;
 
 pub use atomic::AtomicFile;
+pub use collective::{CollectiveTime, collective_json, collective_text};
 pub use csv::CsvWriter;
 pub use interval::IntervalLog;
 pub use interval_csv::IntervalCsvWriter;

@@ -5,6 +5,9 @@ use crate::collective::reduction_time;
 use crate::{Algorithm, Block, CollectiveKind, Dimension, NetworkModel, System, Topology};
 use units::Duration;
 
+/// More than any memory holds; keeps arithmetic from overflowing.
+const MOST_BYTES: u64 = 1 << 60;
+
 /// What members do in one dimension.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Phase {
@@ -80,6 +83,10 @@ impl Phase {
             return Err(Impossible::RingOfTwo);
         }
         let members = u64::from(links.npus);
+        let gathered = if kind == CollectiveKind::AllGather { bytes.checked_mul(members) } else { Some(bytes) };
+        if gathered.is_none_or(|bytes| bytes > MOST_BYTES) {
+            return Err(Impossible::TooManyBytes);
+        }
         let routine = Self::routine(system, (kind, algorithm), dim, members, bytes)?;
         let bytes_out = match (kind, routine) {
             (_, Routine::Tree { .. }) => bytes,
@@ -184,6 +191,24 @@ impl Phase {
     /// How long the links are taken by what a member sends, at least.
     pub(super) fn limit_ns(&self) -> f64 {
         self.links.serialisation_ns(self.bytes_sent())
+    }
+
+    /// How long a member's messages take one after the other, with everything that goes with them: no schedule of any
+    /// number of members takes longer than all of theirs together.
+    pub(super) fn work_ns(&self) -> f64 {
+        let messages = match self.routine {
+            Routine::Ring { rounds, .. } => rounds,
+            Routine::Direct { .. } => 2 * (self.members as u64 - 1),
+            Routine::Halving(halving) => halving.rounds(),
+            Routine::Tree { .. } => 3,
+            Routine::Measured { time, .. } => return time.ns() as f64,
+        };
+        let hops = self.links.hops(0, self.members / 2) as f64;
+        let endpoint_ns = self.endpoint_delay.ns() as f64;
+        let largest = self.bytes_out.max(self.bytes_out.saturating_mul(self.members as u64));
+        let reduction_ns = 3.0 * largest as f64 / self.local_memory_gb_per_s;
+        let link_ns = self.links.latency_ns + self.links.serialisation_ns(largest);
+        (messages + 1) as f64 * (hops * link_ns + endpoint_ns + reduction_ns)
     }
 
     pub(super) fn steps(&self) -> u64 {
