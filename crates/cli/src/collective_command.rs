@@ -58,7 +58,8 @@ fn resolve(args: &CollectiveArgs) -> Result<(Topology, System, DimMask), Faults>
         check_length("--involved", involved.len(), false);
     }
     if num_dims > DimMask::MAX_DIMS {
-        faults.push(Fault::new("--npus", format!("{num_dims} dimensions, and at most {} are known", DimMask::MAX_DIMS)));
+        faults
+            .push(Fault::new("--npus", format!("{num_dims} dimensions, and at most {} are known", DimMask::MAX_DIMS)));
     }
     let num_npus = args.npus.iter().try_fold(1u64, |product, &npus| product.checked_mul(npus.into()));
     if num_npus.is_none_or(|num_npus| num_npus > NPUS_MAX) {
@@ -107,11 +108,8 @@ fn time(
     let mut graph = Graph::with_capacity(1);
     graph.then(Op::Collective(collective));
     let graphs = vec![Rc::new(graph); topology.num_npus()];
-    let fabric = Fabric {
-        topology: topology.clone(),
-        system: system.clone(),
-        memory: MemoryDevices::new(0.0, 1.0, 0).into(),
-    };
+    let fabric =
+        Fabric { topology: topology.clone(), system: system.clone(), memory: MemoryDevices::new(0.0, 1.0, 0).into() };
     let Outcome::Finished(finished) = replay(&fabric, &graphs) else {
         return Err(fault("it never completes".to_owned()));
     };
@@ -145,18 +143,12 @@ macro_rules! named {
     };
 }
 
-named!(
-    Kind(network::CollectiveKind),
-    &network::CollectiveKind::ALL.map(|kind| (kind.name(), kind))
-);
+named!(Kind(network::CollectiveKind), &network::CollectiveKind::ALL.map(|kind| (kind.name(), kind)));
 named!(BlockName(Block), &Block::ALL.map(|block| (block.name(), block)));
 named!(Model(NetworkModel), &NetworkModel::ALL.map(|model| (model.name(), model)));
 named!(
     OptimizationName(network::Optimization),
-    &[
-        ("localBWAware", network::Optimization::LocalBandwidthAware),
-        ("baseline", network::Optimization::Baseline),
-    ]
+    &[("localBWAware", network::Optimization::LocalBandwidthAware), ("baseline", network::Optimization::Baseline),]
 );
 named!(Involved(bool), &[("1", true), ("0", false)]);
 

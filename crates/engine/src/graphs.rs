@@ -9,11 +9,13 @@
 use std::mem;
 
 use model::Layer;
-use network::{Graph, Location, Op as Node};
+use network::{Collective, CollectiveKind, Graph, Location, Op as Node};
 use units::Duration;
 
 use crate::deployment::{InstanceSpec, Role};
 use crate::forward::{ForwardPass, Lane, Op};
+use crate::labels::{LabelledGraph, Labels, Part, Stem};
+use crate::pim::PimTask;
 
 /// What waits for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +37,49 @@ const FIRST_KV_TAG: u32 = 2;
 /// The graphs of one pass, by NPU of the instance: stage by stage, rank by rank, and then the peers in the same order.
 /// In the topology of its group, the instance's first NPU is at `first_rank`.
 pub(crate) fn graphs(pass: &ForwardPass, spec: &InstanceSpec, first_rank: u32, layout: Layout) -> Vec<Graph> {
-    let lines = lines(pass);
+    let graphs = write(pass, spec, first_rank, layout, Labels::default());
+    graphs.into_iter().map(|labelled| labelled.graph).collect()
+}
+
+/// The same with what each node is called.
+pub(crate) fn labelled_graphs(
+    pass: &ForwardPass,
+    spec: &InstanceSpec,
+    first_rank: u32,
+    layout: Layout,
+) -> Vec<LabelledGraph> {
+    write(pass, spec, first_rank, layout, Labels::wanted())
+}
+
+fn write(
+    pass: &ForwardPass,
+    spec: &InstanceSpec,
+    first_rank: u32,
+    layout: Layout,
+    labels: Labels,
+) -> Vec<LabelledGraph> {
+    let lines = lines(pass, spec);
     let bounds = stage_bounds(&lines, pass.num_blocks, spec.pp as usize);
     let lines_of = |stage: u32| &lines[bounds[stage as usize]..bounds[stage as usize + 1]];
     let npus = (0..spec.num_npus()).map(|npu| Npu { stage: npu / spec.tp, rank: npu % spec.tp, number: npu });
-    let computing = npus.clone().map(|npu| Writer::new(pass, spec, first_rank, layout, npu).write(lines_of(npu.stage)));
+    let step = Step { pass, spec, first_rank, layout };
+    let computing = npus.clone().map(|npu| {
+        // What the next stage begins with.
+        let rest = &lines[bounds[npu.stage as usize + 1]..];
+        Writer::new(step, npu, labels.clone()).write(lines_of(npu.stage), first_row(rest))
+    });
     let num_peers = (spec.num_npus_with_peers() - spec.num_npus()) as usize;
-    let peers = npus.take(num_peers).map(|npu| peer(pass, spec, first_rank, layout, npu, lines_of(npu.stage)));
+    let peers = npus.take(num_peers).map(|npu| peer(step, npu, lines_of(npu.stage), labels.clone()));
     computing.chain(peers).collect()
+}
+
+/// One instance's part of a wave.
+#[derive(Clone, Copy)]
+struct Step<'p> {
+    pass: &'p ForwardPass,
+    spec: &'p InstanceSpec,
+    first_rank: u32,
+    layout: Layout,
 }
 
 /// One NPU of an instance.
@@ -63,26 +100,22 @@ fn output_bytes(pass: &ForwardPass, layout: Layout) -> u64 {
 }
 
 /// What the peer of an NPU takes in: the KV of its blocks, and from the last stage the output.
-fn peer(
-    pass: &ForwardPass,
-    spec: &InstanceSpec,
-    first_rank: u32,
-    layout: Layout,
-    npu: Npu,
-    lines: &[Line<'_>],
-) -> Graph {
+fn peer(step: Step<'_>, npu: Npu, lines: &[Line<'_>], mut labels: Labels) -> LabelledGraph {
+    let Step { pass, spec, first_rank, layout } = step;
     let mut graph = Graph::with_capacity(pass.num_blocks + 1);
     let from = first_rank + npu.number;
     for line in lines.iter().filter(|line| matches!(line.op, Op::SendKv)) {
         let bytes = pass.lanes[line.lane].kv_bytes;
         if bytes > 0 {
             graph.push(Node::Recv { from, bytes, tag: kv_tag(line) }, &[]);
+            labels.push(Stem::KV, Part::Message { collective: None });
         }
     }
     if npu.stage + 1 == spec.pp {
         graph.push(Node::Recv { from, bytes: output_bytes(pass, layout), tag: OUTPUT_TAG }, &[]);
+        labels.push(last_row(lines), Part::Message { collective: None });
     }
-    graph
+    labels.of(graph)
 }
 
 fn kv_tag(line: &Line<'_>) -> u32 {
@@ -96,10 +129,34 @@ struct Line<'p> {
     /// Its block, outside of prologue and head.
     block: Option<usize>,
     op: &'p Op,
+    /// The first row that LLMServingSim's trace has of it.
+    row: u32,
+}
+
+impl Line<'_> {
+    /// The row of a layer that is computed.
+    fn stem(&self) -> Option<Stem> {
+        match *self.op {
+            Op::Compute { layer, time, .. } if time > Duration::ZERO => {
+                Some(Stem { name: layer.name(), row: Some(self.row) })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The first layer that is computed.
+fn first_row(lines: &[Line<'_>]) -> Stem {
+    lines.iter().find_map(Line::stem).unwrap_or_default()
+}
+
+/// The last layer that is computed.
+fn last_row(lines: &[Line<'_>]) -> Stem {
+    lines.iter().rev().find_map(Line::stem).unwrap_or_default()
 }
 
 /// The pass from front to back. Two lanes take turns from attention to attention.
-fn lines(pass: &ForwardPass) -> Vec<Line<'_>> {
+fn lines<'p>(pass: &'p ForwardPass, spec: &InstanceSpec) -> Vec<Line<'p>> {
     let mut lines = Vec::with_capacity(pass.lanes.len() * (pass.num_blocks * pass.lanes[0].block.len() + 8));
     if let [lane] = &pass.lanes[..] {
         push(&mut lines, 0, None, &lane.prologue);
@@ -107,27 +164,55 @@ fn lines(pass: &ForwardPass) -> Vec<Line<'_>> {
             push(&mut lines, 0, Some(block), &lane.block);
         }
         push(&mut lines, 0, None, &lane.head);
-        return lines;
+    } else {
+        push_in_turns(&mut lines, pass);
     }
-    for (index, lane) in pass.lanes.iter().enumerate() {
-        push(&mut lines, index, None, &lane.prologue);
-        push(&mut lines, index, Some(0), &lane.block[..lane.pre_attn]);
-    }
-    for block in 0..pass.num_blocks {
-        for (index, lane) in pass.lanes.iter().enumerate() {
-            push(&mut lines, index, Some(block), &lane.block[lane.pre_attn..]);
-            if block + 1 < pass.num_blocks {
-                push(&mut lines, index, Some(block + 1), &lane.block[..lane.pre_attn]);
-            } else {
-                push(&mut lines, index, None, &lane.head);
-            }
-        }
+    // Prefixes that are brought back are a row of their own.
+    let mut row = u32::from(pass.recall_bytes > 0);
+    for line in &mut lines {
+        line.row = row;
+        row += num_rows(line, pass, spec);
     }
     lines
 }
 
+fn push_in_turns<'p>(lines: &mut Vec<Line<'p>>, pass: &'p ForwardPass) {
+    for (index, lane) in pass.lanes.iter().enumerate() {
+        push(lines, index, None, &lane.prologue);
+        push(lines, index, Some(0), &lane.block[..lane.pre_attn]);
+    }
+    for block in 0..pass.num_blocks {
+        for (index, lane) in pass.lanes.iter().enumerate() {
+            push(lines, index, Some(block), &lane.block[lane.pre_attn..]);
+            if block + 1 < pass.num_blocks {
+                push(lines, index, Some(block + 1), &lane.block[..lane.pre_attn]);
+            } else {
+                push(lines, index, None, &lane.head);
+            }
+        }
+    }
+}
+
 fn push<'p>(lines: &mut Vec<Line<'p>>, lane: usize, block: Option<usize>, ops: &'p [Op]) {
-    lines.extend(ops.iter().map(|op| Line { lane, block, op }));
+    lines.extend(ops.iter().map(|op| Line { lane, block, op, row: 0 }));
+}
+
+/// Rows of an op in LLMServingSim's trace. A collective stands in the row of the layer before it; experts and channels
+/// have a row each that begins them, and one that ends them all.
+fn num_rows(line: &Line<'_>, pass: &ForwardPass, spec: &InstanceSpec) -> u32 {
+    let lane = &pass.lanes[line.lane];
+    match *line.op {
+        Op::Compute { time, .. } => u32::from(time > Duration::ZERO),
+        Op::Experts => spec.local_ep + num_busy_ranks(lane, line.block, spec.tp) + 1,
+        Op::Pim => spec.pim.map_or(0, |pim| pim.num_channels) + lane.pim.len() as u32 + 1,
+        Op::Collective(_) | Op::SendKv => 0,
+    }
+}
+
+/// Of the first `num_ranks` ranks, those whose experts have tokens.
+fn num_busy_ranks(lane: &Lane, block: Option<usize>, num_ranks: u32) -> u32 {
+    let is_busy = |rank: &u32| lane.expert_time(block.unwrap_or(0), *rank as usize) > Duration::ZERO;
+    (0..num_ranks).filter(is_busy).count() as u32
 }
 
 /// Where each pipeline stage begins, and the end. Blocks are split evenly, remainders going to the stages before the
@@ -148,18 +233,19 @@ fn stage_bounds(lines: &[Line<'_>], num_blocks: usize, num_stages: usize) -> Vec
 
 /// Writes the graph of one NPU.
 struct Writer<'p> {
-    pass: &'p ForwardPass,
-    spec: &'p InstanceSpec,
-    first_rank: u32,
-    layout: Layout,
+    step: Step<'p>,
     npu: Npu,
     graph: Graph,
+    labels: Labels,
     /// By lane, what its next op waits for.
     next_waits_for: Vec<Vec<u32>>,
     /// By lane, attention in memory that nothing has waited for yet.
     pim: Vec<Vec<u32>>,
     latest_compute: u32,
     latest_collective: Option<u32>,
+    has_computed: bool,
+    /// The row written last, and the collective in it; none after experts.
+    latest_row: Option<(Stem, Option<CollectiveKind>)>,
     converted: ConvertedPim,
     /// What one op waits for; here so that it is allocated once.
     scratch: Vec<u32>,
@@ -178,133 +264,160 @@ struct ConvertedPim {
 }
 
 impl<'p> Writer<'p> {
-    fn new(pass: &'p ForwardPass, spec: &'p InstanceSpec, first_rank: u32, layout: Layout, npu: Npu) -> Self {
-        let num_lanes = pass.lanes.len();
-        let (next_waits_for, pim) = (vec![Vec::new(); num_lanes], vec![Vec::new(); num_lanes]);
+    fn new(step: Step<'p>, npu: Npu, labels: Labels) -> Self {
+        let num_lanes = step.pass.lanes.len();
+        let num_nodes = 2 + num_lanes * (step.pass.num_blocks * step.pass.lanes[0].block.len() + 8);
         Self {
-            pass,
-            spec,
-            first_rank,
-            layout,
+            step,
             npu,
-            graph: Graph::with_capacity(2 + num_lanes * (pass.num_blocks * pass.lanes[0].block.len() + 8)),
-            next_waits_for,
-            pim,
+            graph: Graph::with_capacity(num_nodes),
+            labels,
+            next_waits_for: vec![Vec::new(); num_lanes],
+            pim: vec![Vec::new(); num_lanes],
             latest_compute: 0,
             latest_collective: None,
+            has_computed: false,
+            latest_row: None,
             converted: ConvertedPim::default(),
             scratch: Vec::new(),
         }
     }
 
-    fn write(mut self, lines: &[Line<'p>]) -> Graph {
-        self.begin();
+    /// Writes these lines; those of the next stage begin with `next_row`.
+    fn write(mut self, lines: &[Line<'p>], next_row: Stem) -> LabelledGraph {
+        self.begin(first_row(lines));
         for &line in lines {
             match *line.op {
                 Op::Compute { layer, time, weight_bytes } => {
-                    let weights = self.load_weights(line, layer, weight_bytes, &[]);
-                    self.compute(line.lane, layer, time, weights);
+                    let stem = Stem { name: layer.name(), row: Some(line.row) };
+                    let weights = self.load_weights(line, layer, weight_bytes, &[], stem);
+                    self.compute(line.lane, layer, time, weights, stem);
                 }
                 Op::Experts => self.experts(line),
-                Op::Collective(collective) => {
-                    let mut waits_for = mem::take(&mut self.scratch);
-                    waits_for.clear();
-                    match self.layout {
-                        Layout::Physical => waits_for.extend(&self.next_waits_for[line.lane]),
-                        Layout::Converted => waits_for.push(self.latest_compute),
-                    }
-                    // With two lanes, which one meets first must not depend on the rank.
-                    if self.layout == Layout::Physical && self.pass.lanes.len() > 1 {
-                        waits_for.extend(self.latest_collective);
-                    }
-                    let node = self.graph.push(Node::Collective(collective), &waits_for);
-                    self.scratch = waits_for;
-                    self.latest_collective = Some(node);
-                    self.set_tail(line.lane, node);
-                }
-                Op::Pim => self.attend_in_memory(line.lane),
+                Op::Collective(collective) => self.collective(line, collective),
+                Op::Pim => self.attend_in_memory(line),
                 Op::SendKv => self.send_kv(line),
             }
         }
-        self.end();
-        self.graph
+        self.end(next_row);
+        self.labels.of(self.graph)
+    }
+
+    fn push(&mut self, node: Node, waits_for: &[u32], stem: Stem, part: Part) -> u32 {
+        self.labels.push(stem, part);
+        self.graph.push(node, waits_for)
     }
 
     /// What the NPU begins with: prefixes brought back, and its input.
-    fn begin(&mut self) {
-        let mut first = Vec::with_capacity(2);
-        if self.pass.recall_bytes > 0 {
-            let location = self.spec.placement.recall_from;
-            first.push(self.graph.push(Node::Memory { location, bytes: self.pass.recall_bytes }, &[]));
-        }
-        let input = if self.npu.stage == 0 {
-            let bytes = match self.layout {
-                Layout::Physical => self.pass.lanes.iter().map(|lane| lane.input_bytes).sum(),
-                Layout::Converted => self.pass.lanes[0].input_bytes,
+    fn begin(&mut self, first_row: Stem) {
+        let Step { pass, spec, first_rank, layout } = self.step;
+        let recall = (pass.recall_bytes > 0).then(|| {
+            let node = Node::Memory { location: spec.placement.recall_from, bytes: pass.recall_bytes };
+            self.push(node, &[], Stem::RECALL, Part::Weight)
+        });
+        let (input, part) = if self.npu.stage == 0 {
+            let bytes = match layout {
+                Layout::Physical => pass.lanes.iter().map(|lane| lane.input_bytes).sum(),
+                Layout::Converted => pass.lanes[0].input_bytes,
             };
-            Node::Memory { location: self.host(), bytes }
+            (Node::Memory { location: self.host(), bytes }, Part::Input)
         } else {
-            let from = self.first_rank + self.npu.number - self.spec.tp;
-            Node::Recv { from, bytes: self.pass.hidden_bytes, tag: HIDDEN_TAG }
+            let from = first_rank + self.npu.number - spec.tp;
+            (Node::Recv { from, bytes: pass.hidden_bytes, tag: HIDDEN_TAG }, Part::Message { collective: None })
         };
-        first.push(self.graph.push(input, &[]));
-        self.latest_compute = first[first.len() - 1];
-        self.next_waits_for.fill(first);
+        let input = self.push(input, &[], first_row, part);
+        self.latest_compute = input;
+        self.next_waits_for.fill([input].into_iter().chain(recall).collect());
     }
 
     /// What it ends with: its output goes to the host, to the next stage or to its peer.
-    fn end(&mut self) {
-        let last_lane = self.pass.lanes.len() - 1;
-        let is_last_stage = self.npu.stage + 1 == self.spec.pp;
-        let output_bytes = output_bytes(self.pass, self.layout);
-        let output = match (is_last_stage, self.spec.role) {
+    fn end(&mut self, next_row: Stem) {
+        let Step { pass, spec, first_rank, layout } = self.step;
+        let last_lane = pass.lanes.len() - 1;
+        let is_last_stage = self.npu.stage + 1 == spec.pp;
+        let output_bytes = output_bytes(pass, layout);
+        let (output, part) = match (is_last_stage, spec.role) {
             (false, _) => {
-                let to = self.first_rank + self.npu.number + self.spec.tp;
-                Node::Send { to, bytes: self.pass.hidden_bytes, tag: HIDDEN_TAG }
+                let to = first_rank + self.npu.number + spec.tp;
+                let collective = self.latest_row.and_then(|row| row.1);
+                (Node::Send { to, bytes: pass.hidden_bytes, tag: HIDDEN_TAG }, Part::Message { collective })
             }
-            (true, Role::Prefill) => Node::Send { to: self.peer_rank(), bytes: output_bytes, tag: OUTPUT_TAG },
-            (true, _) => Node::Memory { location: self.host(), bytes: output_bytes },
+            (true, Role::Prefill) => {
+                let node = Node::Send { to: self.peer_rank(), bytes: output_bytes, tag: OUTPUT_TAG };
+                (node, Part::Message { collective: None })
+            }
+            (true, _) => (Node::Memory { location: self.host(), bytes: output_bytes }, Part::Output),
         };
-        let waits_for = match self.layout {
+        let waits_for = match layout {
             Layout::Physical => self.next_waits_for.concat(),
             Layout::Converted => self.next_waits_for[last_lane].clone(),
         };
-        self.graph.push(output, &waits_for);
+        let stem = self.latest_row.map_or(next_row, |row| row.0);
+        self.push(output, &waits_for, stem, part);
     }
 
     /// Loads weights that are not where they are needed; waits for `waits_for` alone.
-    fn load_weights(&mut self, line: Line<'_>, layer: Layer, bytes: u64, waits_for: &[u32]) -> Option<u32> {
-        let placement = &self.spec.placement;
+    fn load_weights(&mut self, line: Line<'_>, layer: Layer, bytes: u64, waits_for: &[u32], stem: Stem) -> Option<u32> {
+        let placement = &self.step.spec.placement;
         let location = placement.weights_of(layer, line.block);
         let is_needed = bytes > 0 && (location != Location::Npu || placement.loads_npu_weights);
-        is_needed.then(|| self.graph.push(Node::Memory { location, bytes }, waits_for))
+        is_needed.then(|| self.push(Node::Memory { location, bytes }, waits_for, stem, Part::Weight))
     }
 
     /// Computes for `time`, after everything the lane waits for and after its weights.
-    fn compute(&mut self, lane: usize, layer: Layer, time: Duration, weights: Option<u32>) {
+    fn compute(&mut self, lane: usize, layer: Layer, time: Duration, weights: Option<u32>, stem: Stem) {
         if time == Duration::ZERO {
             return;
         }
         let mut waits_for = mem::take(&mut self.scratch);
         waits_for.clear();
         if !mem::take(&mut self.converted.cuts_chain) {
+            // In the converter's order.
+            waits_for.extend(weights.filter(|_| self.has_computed));
             waits_for.extend(&self.next_waits_for[lane]);
-            waits_for.extend(weights);
+            waits_for.extend(weights.filter(|_| !self.has_computed));
         }
-        match self.layout {
+        match self.step.layout {
             // Attention of prompts on the NPU runs beside that of decodes in memory.
             Layout::Physical if layer == Layer::Attention => {}
             Layout::Physical => waits_for.append(&mut self.pim[lane]),
-            Layout::Converted => self.converted.wait(lane, self.pass.lanes.len(), &mut waits_for),
+            Layout::Converted => self.converted.wait(lane, self.step.pass.lanes.len(), &mut waits_for),
         }
-        let node = self.graph.push(Node::Compute(time), &waits_for);
+        let node = self.push(Node::Compute(time), &waits_for, stem, Part::Work);
         self.scratch = waits_for;
         self.latest_compute = node;
+        self.has_computed = true;
+        self.latest_row = Some((stem, None));
         self.set_tail(lane, node);
     }
 
+    fn collective(&mut self, line: Line<'_>, collective: Collective) {
+        let mut waits_for = mem::take(&mut self.scratch);
+        waits_for.clear();
+        match self.step.layout {
+            Layout::Physical => waits_for.extend(&self.next_waits_for[line.lane]),
+            Layout::Converted => waits_for.push(self.latest_compute),
+        }
+        // With two lanes, which one meets first must not depend on the rank.
+        if self.step.layout == Layout::Physical && self.step.pass.lanes.len() > 1 {
+            waits_for.extend(self.latest_collective);
+        }
+        let stem = match (collective.kind, &mut self.latest_row) {
+            (CollectiveKind::AllReduce, Some((stem, in_row))) => {
+                *in_row = Some(collective.kind);
+                *stem
+            }
+            (_, Some(_)) => Stem::EXPERT_START,
+            (_, None) => Stem::EXPERT_END,
+        };
+        let node = self.push(Node::Collective(collective), &waits_for, stem, Part::Work);
+        self.scratch = waits_for;
+        self.latest_collective = Some(node);
+        self.set_tail(line.lane, node);
+    }
+
     fn set_tail(&mut self, lane: usize, node: u32) {
-        let lanes = match self.layout {
+        let lanes = match self.step.layout {
             Layout::Physical => lane..lane + 1,
             Layout::Converted => 0..self.next_waits_for.len(),
         };
@@ -315,51 +428,64 @@ impl<'p> Writer<'p> {
     }
 
     fn experts(&mut self, line: Line<'p>) {
-        let lane: &Lane = &self.pass.lanes[line.lane];
-        let time = lane.expert_time(line.block.unwrap_or(0), self.npu.rank as usize);
-        if time == Duration::ZERO {
-            return;
+        let Step { pass, layout, .. } = self.step;
+        let (lane, rank) = (&pass.lanes[line.lane], self.npu.rank);
+        let time = lane.expert_time(line.block.unwrap_or(0), rank as usize);
+        if time > Duration::ZERO {
+            let before = [self.latest_compute];
+            let row = line.row + rank + 1 + num_busy_ranks(lane, line.block, rank);
+            let stem = Stem { name: "expert", row: Some(row) };
+            let weights = self.load_weights(line, Layer::Moe, pass.expert_weight_bytes, &before, stem);
+            if layout == Layout::Converted && rank > 0 {
+                self.next_waits_for[line.lane] = before.to_vec();
+            }
+            self.compute(line.lane, Layer::Moe, time, weights, stem);
         }
-        let before = [self.latest_compute];
-        let weights = self.load_weights(line, Layer::Moe, self.pass.expert_weight_bytes, &before);
-        if self.layout == Layout::Converted && self.npu.rank > 0 {
-            self.next_waits_for[line.lane] = before.to_vec();
-        }
-        self.compute(line.lane, Layer::Moe, time, weights);
+        self.latest_row = None;
     }
 
     /// Attention of the decodes on the channels that fall to this rank.
-    fn attend_in_memory(&mut self, lane: usize) {
-        let waits_for = self.next_waits_for[lane].clone();
-        let nodes = match self.layout {
-            Layout::Physical => &mut self.pim[lane],
+    fn attend_in_memory(&mut self, line: Line<'p>) {
+        let Step { pass, spec, layout, .. } = self.step;
+        let waits_for = self.next_waits_for[line.lane].clone();
+        let tasks = &pass.lanes[line.lane].pim;
+        let mut nodes = Vec::new();
+        for (index, task) in tasks.iter().enumerate() {
+            if task.channel % spec.tp != self.npu.rank {
+                continue;
+            }
+            let stands_before = |(other, before): &(usize, &PimTask)| (before.channel, *other) < (task.channel, index);
+            let row = line.row + task.channel + 1 + tasks.iter().enumerate().filter(stands_before).count() as u32;
+            let stem = Stem { name: Layer::Attention.name(), row: Some(row) };
+            let location = Location::Host(spec.node.0);
+            let node = Node::Pim { location, channel: task.channel, time: task.time, bytes: task.bytes };
+            nodes.push(self.push(node, &waits_for, stem, Part::Work));
+        }
+        match layout {
+            Layout::Physical => self.pim[line.lane].append(&mut nodes),
             Layout::Converted => {
                 self.converted.cuts_chain = true;
-                &mut self.converted.latest
+                self.converted.latest.append(&mut nodes);
             }
-        };
-        for task in self.pass.lanes[lane].pim.iter().filter(|task| task.channel % self.spec.tp == self.npu.rank) {
-            let location = Location::Host(self.spec.node.0);
-            let node = Node::Pim { location, channel: task.channel, time: task.time, bytes: task.bytes };
-            nodes.push(self.graph.push(node, &waits_for));
         }
     }
 
     fn send_kv(&mut self, line: Line<'_>) {
-        let bytes = self.pass.lanes[line.lane].kv_bytes;
+        let bytes = self.step.pass.lanes[line.lane].kv_bytes;
         if bytes > 0 {
             let node = Node::Send { to: self.peer_rank(), bytes, tag: kv_tag(&line) };
-            self.graph.push(node, &[self.latest_compute]);
+            let waits_for = [self.latest_compute];
+            self.push(node, &waits_for, Stem::KV, Part::Message { collective: None });
         }
     }
 
     fn host(&self) -> Location {
-        Location::Host(self.spec.node.0)
+        Location::Host(self.step.spec.node.0)
     }
 
     /// Where its peer is in the topology.
     fn peer_rank(&self) -> u32 {
-        self.first_rank + self.spec.num_npus() + self.npu.number
+        self.step.first_rank + self.step.spec.num_npus() + self.npu.number
     }
 }
 

@@ -12,12 +12,15 @@ use units::{GroupId, InstanceId, Instant};
 use crate::batch::Batch;
 use crate::deployment::{Deployment, GroupSpec, Polling};
 use crate::forward::{ForwardPass, PassBuilder, hidden_state_bytes};
+use crate::graphs::{Layout, labelled_graphs};
+use crate::labels::{MemberGraphs, WaveGraphs};
 use crate::observer::{GroupTotals, MemberStep, Observer, Wave};
 
 #[derive(Debug)]
 pub(crate) struct Group<'d> {
     id: GroupId,
     pub(crate) spec: &'d GroupSpec,
+    polling: Polling,
     builders: Vec<PassBuilder<'d>>,
     seats: Vec<Seat>,
     pub(crate) totals: GroupTotals,
@@ -66,6 +69,7 @@ impl<'d> Group<'d> {
         Self {
             id,
             spec,
+            polling: options.polling,
             builders: spec.members.iter().enumerate().map(builder).collect(),
             seats: spec.members.iter().map(seat).collect(),
             totals: GroupTotals::default(),
@@ -120,9 +124,29 @@ impl<'d> Group<'d> {
         for seat in &mut self.seats {
             seat.running.extend(seat.pending.take());
         }
+        if observer.wants_graphs(self.id, self.totals.waves) {
+            self.tell_graphs(&passes, now, observer);
+        }
         self.count(padded_tokens, &passes[0]);
         observer.wave_started(&Wave { group: self.id, start: now, padded_tokens, members: &self.latest });
         passes
+    }
+
+    fn tell_graphs(&self, passes: &[ForwardPass], now: Instant, observer: &mut dyn Observer) {
+        let layout = match self.polling {
+            Polling::Exact => Layout::Physical,
+            Polling::Reference => Layout::Converted,
+        };
+        let mut first_rank = 0;
+        let member = |((pass, builder), &instance): ((&ForwardPass, &PassBuilder<'_>), &InstanceId)| {
+            let spec = builder.spec();
+            let graphs = labelled_graphs(pass, spec, first_rank, layout);
+            let member = MemberGraphs { instance, first_rank, graphs };
+            first_rank += spec.num_npus_with_peers();
+            member
+        };
+        let members: Vec<_> = passes.iter().zip(&self.builders).zip(&self.spec.members).map(member).collect();
+        observer.wave_graphs(&WaveGraphs { group: self.id, wave: self.totals.waves, start: now, members: &members });
     }
 
     /// Ends a member's oldest step.

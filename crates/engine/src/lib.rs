@@ -18,6 +18,7 @@ mod forward;
 mod graphs;
 mod group;
 mod instance;
+mod labels;
 mod npus;
 mod observer;
 mod pass_clock;
@@ -35,6 +36,7 @@ pub use deployment::{
     RunOptions, SchedulerSpec, TierSpec,
 };
 pub use entry::{Call, Entry};
+pub use labels::{Label, LabelledGraph, MemberGraphs, Part, Stem, WaveGraphs};
 pub use observer::{
     FinishedRequest, GroupInterval, GroupTotals, InstanceTotals, Interval, MemberInterval, MemberStep, Observer,
     RunTotals, StepWork, Wave,

@@ -3,6 +3,8 @@
 use network::CollectiveKind;
 use units::{Duration, GroupId, InstanceId, Instant, RequestId};
 
+use crate::labels::WaveGraphs;
+
 /// Watches a run. Every method does nothing unless overridden.
 pub trait Observer {
     /// An instance is through with its oldest step.
@@ -18,6 +20,23 @@ pub trait Observer {
     /// All members of a group have a batch and start on it.
     fn wave_started(&mut self, wave: &Wave<'_>) {
         let _ = wave;
+    }
+
+    /// Whether to tell what the NPUs run in a wave of a group; waves count from 0.
+    fn wants_graphs(&self, group: GroupId, wave: u64) -> bool {
+        let _ = (group, wave);
+        false
+    }
+
+    /// What the NPUs run in a wave that is about to start. With exact polling all of them begin at its start.
+    fn wave_graphs(&mut self, wave: &WaveGraphs<'_>) {
+        let _ = wave;
+    }
+
+    /// With reference polling, an NPU of an instance is given its part of a wave, to begin when it has done what it was
+    /// given before.
+    fn graph_given(&mut self, instance: InstanceId, npu: u32, wave: u64, now: Instant) {
+        let _ = (instance, npu, wave, now);
     }
 
     /// Another log interval of simulated time is over.

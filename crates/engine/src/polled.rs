@@ -168,7 +168,7 @@ impl PolledClock {
         }
         if self.machine.step() {
             self.idle_steps = 0;
-        } else if !self.idle(cluster) {
+        } else if !self.idle(cluster, observer) {
             return false;
         }
         cluster.report_intervals(self.machine.now(), observer);
@@ -183,7 +183,7 @@ impl PolledClock {
 
     /// Goes one idle step on, or as many as it takes for something to arrive where nothing else can happen; false when
     /// nothing ever will.
-    fn idle<I: Iterator<Item = Entry>>(&mut self, cluster: &mut Cluster<'_, I>) -> bool {
+    fn idle<I: Iterator<Item = Entry>>(&mut self, cluster: &mut Cluster<'_, I>, observer: &mut dyn Observer) -> bool {
         let now = self.machine.now();
         let is_stuck = self.idle_steps >= IDLE_STEPS_MAX;
         self.idle_steps += 1;
@@ -193,12 +193,12 @@ impl PolledClock {
             _ => 1,
         };
         self.machine.idle_for(IDLE_STEP * steps);
-        !is_stuck || next_arrival.is_some() || self.give_what_is_left()
+        !is_stuck || next_arrival.is_some() || self.give_what_is_left(observer)
     }
 
     /// Gives idle NPUs what they were never handed; false when there is nothing. LLMServingSim would wait for ever here:
     /// with several batches in flight, the first NPU of an instance does not join a dummy that another has opened.
-    fn give_what_is_left(&mut self) -> bool {
+    fn give_what_is_left(&mut self, observer: &mut dyn Observer) -> bool {
         let left = self.askers.iter().filter_map(|&(instance, asker)| {
             let station = &self.stations[instance.index()];
             let npu = station.npu(asker);
@@ -208,7 +208,7 @@ impl PolledClock {
         });
         let left: Vec<(InstanceId, Asker, u64)> = left.collect();
         for &(instance, asker, number) in &left {
-            self.give(instance, asker, number);
+            self.give(instance, asker, number, observer);
         }
         !left.is_empty()
     }
@@ -238,12 +238,12 @@ impl PolledClock {
             }
         } else if let Some(joined) = station.join(asker, iteration) {
             if let Joined::Run(number) = joined {
-                self.give(instance, asker, number);
+                self.give(instance, asker, number, observer);
             }
             return;
         }
         if let Some(number) = station.handed_over.take() {
-            self.give(instance, asker, number);
+            self.give(instance, asker, number, observer);
         } else if station.has_room() && cluster.group(group).has_pending() && !is_pending {
             cluster.offer_dummy(instance);
             station.open(asker);
@@ -278,11 +278,11 @@ impl PolledClock {
                 station.handed_over = Some(batch.number);
             }
         }
-        self.give(instance, asker, own);
+        self.give(instance, asker, own, observer);
     }
 
     /// Gives an NPU its part of a batch in flight, and through the first NPU those between it and the last.
-    fn give(&mut self, instance: InstanceId, asker: Asker, number: u64) {
+    fn give(&mut self, instance: InstanceId, asker: Asker, number: u64, observer: &mut dyn Observer) {
         let station = &self.stations[instance.index()];
         let batch = station.in_flight.iter().find(|batch| batch.number == number);
         let batch = batch.expect("only a batch in flight is given");
@@ -293,6 +293,7 @@ impl PolledClock {
             Asker::Last => (last..last + 1).chain(0..0),
         };
         for rank in ranks {
+            observer.graph_given(instance, rank, number, self.machine.now());
             self.machine.begin(NpuId(station.first_npu + rank), Rc::clone(&batch.graphs[rank as usize]));
         }
     }

@@ -133,6 +133,23 @@ impl Graph {
         self.nodes[node as usize].op
     }
 
+    /// By node the nodes it waits for, in the order they were named.
+    pub fn parents(&self) -> Vec<Vec<u32>> {
+        let mut ends = vec![(0, 0); self.edges.len()];
+        for (node, parent) in self.nodes.iter().zip(0..) {
+            let mut next = node.edges;
+            while let Some(edge) = self.edges.get(next as usize) {
+                ends[next as usize] = (parent, edge.child);
+                next = edge.next;
+            }
+        }
+        let mut parents = vec![Vec::new(); self.nodes.len()];
+        for (parent, child) in ends {
+            parents[child as usize].push(parent);
+        }
+        parents
+    }
+
     /// The number of parents of each node, in order.
     pub(crate) fn parent_counts(&self) -> impl Iterator<Item = u32> {
         self.nodes.iter().map(|node| node.num_parents)

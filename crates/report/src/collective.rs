@@ -63,8 +63,7 @@ fn table(times: &[CollectiveTime]) -> String {
         ]
     };
     let rows: Vec<[String; 5]> = [header].into_iter().chain(times.iter().map(row)).collect();
-    let widths: Vec<usize> =
-        (0..5).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..5).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
     let line = |row: &[String; 5]| {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:>width$}")).collect();
         format!("{}\n", cells.join("  "))
