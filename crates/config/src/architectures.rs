@@ -10,12 +10,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use diagnostics::{Fault, Faults, Position};
+use documents::{Document, suggest};
 use model::{Architecture, Layer, Model, Sequence, Table};
 use saphyr::{LoadableYamlNode, MarkedYaml, Marker};
 
-use crate::json::Document;
 use crate::report::{PlaceFault, Report};
-use crate::{files, suggest};
 
 /// The architectures of one cluster's models, each read once.
 pub(crate) struct Architectures {
@@ -53,7 +52,7 @@ impl Architectures {
         let model_type = model.model_type.as_str();
         let file = self.folder.as_deref().map(|folder| folder.join(format!("{model_type}.yaml")));
         if let Some(file) = file.filter(|file| file.exists()) {
-            let document = report.take(files::read(&file))?;
+            let document = report.take(Document::read(&file))?;
             return Reader { document: &document, faults: Faults::new() }.read(model_type, &mut report.faults);
         }
         let built_in = Architecture::built_in(model_type);

@@ -6,9 +6,10 @@
 use std::sync::Arc;
 
 use diagnostics::Faults;
+use documents::json::{Cursor, Object, Place, Placed};
+use documents::{Bounds, Document, json};
 
 use crate::instances::{self, Instance};
-use crate::json::{self, Bounds, Cursor, Document, Object, Place, Placed};
 use crate::power::{self, PowerFile};
 
 /// Most of anything that is counted one by one: nodes, instances, NPUs, sequences.

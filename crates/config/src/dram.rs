@@ -4,8 +4,7 @@
 //! many keys of such a file only those that bandwidth, capacity, latency and power follow from are read.
 
 use diagnostics::{Fault, Faults, Position};
-
-use crate::json::{Bounds, Document};
+use documents::{Bounds, Document};
 
 /// Any parameter; keeps what follows from them finite.
 const BOUNDS: Bounds = Bounds::From { least: 1e-6, most: 1e9 };

@@ -14,13 +14,13 @@
 use std::sync::Arc;
 
 use diagnostics::Faults;
+use documents::json::{Place, Placed};
 use engine::Role;
 use model::Model;
 use network::{DimMask, Dimension, Topology};
 
 use crate::cluster::{LinkSetting, Shared};
 use crate::instances::Instance;
-use crate::json::{Place, Placed};
 use crate::parallelism::Degrees;
 use crate::settings::Settings;
 

@@ -1,10 +1,10 @@
 //! The instances of a cluster file as they stand: each value checked by itself, not yet against the others.
 
+use documents::json::{Cursor, Object, Place, Placed};
 use engine::Role;
 use model::{Dtype, KvCacheDtype};
 
 use crate::cluster::{self, MOST, Memory, optional, readable};
-use crate::json::{Cursor, Object, Place, Placed};
 use crate::placement::{self, PlacementRules};
 use crate::settings::BLOCK_SIZE_MOST;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use diagnostics::Fault;
+use documents::{Document, suggest};
 use latency::{Analytic, Bundle, BundleName, Catalogue, GpuConstants, OpLatency, Profile};
 use model::{Architecture, Model};
 
@@ -12,7 +13,6 @@ use crate::instances::Instance;
 use crate::parallelism::Degrees;
 use crate::report::Report;
 use crate::settings::Settings;
-use crate::{files, suggest};
 
 /// Where operator times shall come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Latencies {
             report.push(fault.hint("name the folder of profiles, or set SERVINGSIM_PROFILE_DIR"));
         }
         let constants = gpu_constants.and_then(|file| {
-            let document = report.take(files::read(file))?;
+            let document = report.take(Document::read(file))?;
             report.take(GpuConstants::parse(&document.name, &document.text))
         });
         Self { source, catalogue, constants, bundles: BTreeMap::new(), profiles: BTreeMap::new() }

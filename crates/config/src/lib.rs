@@ -18,7 +18,6 @@ mod dram;
 mod files;
 mod groups;
 mod instances;
-mod json;
 mod latencies;
 mod memory;
 mod model_files;
@@ -31,21 +30,19 @@ mod power;
 mod report;
 mod roles;
 mod settings;
-mod suggest;
 mod tiers;
 mod workload_limits;
 
 use std::path::PathBuf;
 
 use diagnostics::{Fault, Faults};
+use documents::Document;
 use engine::Deployment;
 
 pub use latencies::{LatencySource, LatencyUsed};
 pub use model_files::ModelFiles;
 pub use settings::{Flags, PrefixStorage};
 pub use workload_limits::WorkloadLimits;
-
-use json::Document;
 
 /// A file, or a text that stands for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +61,7 @@ pub enum Source {
 impl Source {
     fn document(&self) -> Result<Document, Fault> {
         match self {
-            Source::File(path) => files::read(path),
+            Source::File(path) => Document::read(path),
             Source::Text { name, text } => Ok(Document { name: name.clone(), text: text.clone() }),
         }
     }

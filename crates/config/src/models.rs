@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use documents::json::{Object, Placed};
+use documents::{Document, json, suggest};
 use model::{Dtype, Experts, Model};
 
-use crate::json::{self, Document, Object, Placed};
+use crate::files;
 use crate::report::{PlaceFault, Report};
-use crate::{files, suggest};
 
 /// The models that need no file, by name. Their dimensions are those their authors publish.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -56,7 +57,7 @@ impl Models {
     fn find(&self, name: &str, at: &PlaceFault<'_>, report: &mut Report) -> Option<Document> {
         let file = self.folder.as_deref().map(|folder| folder.join(format!("{name}.json")));
         if let Some(file) = file.filter(|file| file.exists()) {
-            return report.take(files::read(&file));
+            return report.take(Document::read(&file));
         }
         if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
             return Some(Document { name: format!("built-in model {name}"), text: (*text).to_owned() });

@@ -5,11 +5,11 @@
 //! `ModelConfig.verify_with_parallel_config`, and every pipeline stage needs a block.
 
 use diagnostics::Faults;
+use documents::json::{Place, Placed};
 use model::Model;
 
 use crate::cluster::MOST;
 use crate::instances::Instance;
-use crate::json::{Place, Placed};
 
 /// The degrees of one instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

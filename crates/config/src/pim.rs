@@ -10,14 +10,14 @@
 
 use std::path::Path;
 
+use documents::json::Placed;
+use documents::{Document, suggest};
 use engine::PimSpec;
 use model::Model;
 
 use crate::cluster::{BANDWIDTH, CpuMemory, LATENCY};
 use crate::dram::Dram;
-use crate::json::Placed;
 use crate::report::Report;
-use crate::{files, suggest};
 
 /// Most channels of one node, far above any machine.
 const MOST_CHANNELS: f64 = 65_536.0;
@@ -134,7 +134,7 @@ impl PimMemory {
         let file = folder.map(|folder| folder.join(format!("{}.ini", name.value))).filter(|file| file.exists());
         let dram = match file {
             Some(file) => {
-                let document = report.take(files::read(&file))?;
+                let document = report.take(Document::read(&file))?;
                 report.take(Dram::parse(&document))?
             }
             None => known.dram,

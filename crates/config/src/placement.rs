@@ -8,16 +8,16 @@
 
 use std::str::FromStr;
 
+use documents::json::{Cursor, Object, Placed};
+use documents::suggest;
 use engine::{Placement, Polling};
 use model::Layer;
 use network::Location;
 use units::NodeId;
 
 use crate::instances::Instance;
-use crate::json::{Cursor, Object, Placed};
 use crate::report::Report;
 use crate::settings::{Flags, PrefixStorage, Settings};
-use crate::suggest;
 
 /// What `placement` of one instance says.
 #[derive(Default)]

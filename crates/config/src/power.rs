@@ -4,11 +4,12 @@
 //! module (DIMM); where it computes, a module is a channel, and its power is that of the memory type. Of a prefill
 //! instance, the peers that only take in KV are not counted.
 
+use documents::Bounds;
+use documents::json::{Cursor, Object, Place, Placed};
 use engine::{CpuPower, DramPower, NodePower, NpuPower};
 
 use crate::cluster::{Node, optional};
 use crate::groups::Member;
-use crate::json::{Bounds, Cursor, Object, Place, Placed};
 use crate::pim::PimMemory;
 use crate::report::Report;
 

@@ -3,12 +3,12 @@
 use std::str::FromStr;
 
 use diagnostics::{Fault, Faults};
+use documents::Bounds;
 use engine::{All2AllBackend, Polling, RequestRouting, RunOptions, SchedulerSpec};
 use model::{Dtype, KvCacheDtype, Model};
 use units::Duration;
 
 use crate::instances::Instance;
-use crate::json::Bounds;
 
 /// Most tokens of a KV block.
 pub(crate) const BLOCK_SIZE_MOST: u64 = 1 << 20;

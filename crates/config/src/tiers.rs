@@ -6,12 +6,12 @@
 //! CXL memory (behaviour contract, section 5).
 
 use diagnostics::Fault;
+use documents::json::Placed;
 use engine::TierSpec;
 use units::GIB;
 
 use crate::cluster::Shared;
 use crate::groups::Member;
-use crate::json::Placed;
 use crate::report::Report;
 use crate::settings::{Flags, PrefixStorage};
 

@@ -5,6 +5,7 @@ use std::process::Command;
 /// A crate, and what must not be found among what it is built from.
 const FENCES: &[(&str, &[&str])] = &[
     ("units", &["diagnostics", "model", "network", "engine", "serde"]),
+    ("documents", &["units", "model", "network", "engine", "serde"]),
     ("model", &["units", "network", "latency", "engine", "serde"]),
     ("network", &["model", "moe", "kvcache", "latency", "engine", "serde"]),
     ("kvcache", &["units", "model", "network", "latency", "engine", "serde"]),

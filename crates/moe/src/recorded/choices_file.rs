@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 
 use diagnostics::Faults;
+use documents::json;
 use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::Ranged;
-use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+use jsonc_parser::{CollectOptions, parse_to_ast};
 
 use super::choices::Choices;
 use super::{FileFaults, MoeShape, lines};
@@ -46,19 +47,7 @@ impl<'a> Reader<'a> {
     }
 
     fn read_line(&mut self) {
-        let strict = ParseOptions {
-            allow_comments: false,
-            allow_loose_object_property_names: false,
-            allow_trailing_commas: false,
-            allow_missing_commas: false,
-            allow_single_quoted_strings: false,
-            allow_hexadecimal_numbers: false,
-            allow_unary_plus_numbers: false,
-            allow_bare_decimal_point_numbers: false,
-            allow_non_finite_numbers: false,
-            allow_extended_string_escapes: false,
-        };
-        match parse_to_ast(self.line.1, &CollectOptions::default(), &strict) {
+        match parse_to_ast(self.line.1, &CollectOptions::default(), &json::strict()) {
             Ok(parsed) => match parsed.value {
                 Some(Value::Object(object)) => self.read_object(&object),
                 _ => self.fault(0, "expected an object", LINE_HINT),

@@ -4,7 +4,7 @@
 const LEAST_SIMILARITY: f64 = 0.75;
 
 /// The name among `known` that is most like `name`, unless none is.
-pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let (score, best) =
         known.iter().map(|&candidate| (similarity(name, candidate), candidate)).max_by(|a, b| a.0.total_cmp(&b.0))?;
     (score >= LEAST_SIMILARITY).then_some(best)
@@ -22,7 +22,7 @@ fn similarity(name: &str, candidate: &str) -> f64 {
 }
 
 /// What to write instead of `name`: the nearest of `known`, or all of them.
-pub(crate) fn hint(name: &str, known: &[&str]) -> String {
+pub fn hint(name: &str, known: &[&str]) -> String {
     match nearest(name, known) {
         Some(best) => format!("did you mean `{best}`?"),
         None if known.is_empty() => "there are none".to_owned(),
@@ -31,7 +31,7 @@ pub(crate) fn hint(name: &str, known: &[&str]) -> String {
 }
 
 /// `a, b, c` in backquotes.
-pub(crate) fn listed(names: &[&str]) -> String {
+pub fn listed(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 

@@ -11,20 +11,11 @@ use diagnostics::{Fault, Faults, Position};
 use jsonc_parser::ast::{ObjectProp, Value};
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
-use crate::suggest;
-
-/// One input file, or a text under a name.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Document {
-    /// The name faults give it.
-    pub(crate) name: String,
-    /// What it holds.
-    pub(crate) text: String,
-}
+use crate::{Bounds, Document, suggest};
 
 /// Where a value stands, kept after the file is read so that later checks can point at it.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub struct Place {
     document: Arc<Document>,
     offset: usize,
     path: String,
@@ -32,7 +23,7 @@ pub(crate) struct Place {
 
 impl Place {
     /// A fault here.
-    pub(crate) fn fault(&self, message: impl Into<String>) -> Fault {
+    pub fn fault(&self, message: impl Into<String>) -> Fault {
         Fault::new(self.document.name.as_str(), message)
             .at(Position::of(&self.document.text, self.offset))
             .path(self.path.as_str())
@@ -41,51 +32,16 @@ impl Place {
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Placed<T> {
+pub struct Placed<T> {
     /// The value.
-    pub(crate) value: T,
+    pub value: T,
     /// Its place.
-    pub(crate) place: Place,
+    pub place: Place,
 }
 
-/// The numbers a key may hold. Upper bounds are far above any machine; they keep later arithmetic from overflowing.
-#[derive(Clone, Copy)]
-pub(crate) enum Bounds {
-    /// Above 0.
-    Positive { most: f64 },
-    /// From `least`.
-    From { least: f64, most: f64 },
-}
-
-impl Bounds {
-    /// A share of a whole: above 0, at most 1.
-    pub(crate) const FRACTION: Bounds = Bounds::Positive { most: 1.0 };
-
-    pub(crate) fn contain(self, number: f64) -> bool {
-        match self {
-            Bounds::Positive { most } => number > 0.0 && number <= most,
-            Bounds::From { least, most } => number >= least && number <= most,
-        }
-    }
-}
-
-impl fmt::Display for Bounds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Bounds::Positive { most } => write!(f, "above 0 and at most {most}"),
-            Bounds::From { least, most } => write!(f, "from {least} to {most}"),
-        }
-    }
-}
-
-/// Reads `document` with `read`, which gets the outermost value. `None` when it is no JSON or `read` gave up; why is in
-/// `faults` then.
-pub(crate) fn read<T>(
-    document: &Arc<Document>,
-    faults: &mut Faults,
-    read: impl FnOnce(&Cursor<'_>) -> Option<T>,
-) -> Option<T> {
-    let strict = ParseOptions {
+/// How JSON is parsed: as the standard has it, without comments, trailing commas or anything else of JSON's kin.
+pub fn strict() -> ParseOptions {
+    ParseOptions {
         allow_comments: false,
         allow_loose_object_property_names: false,
         allow_trailing_commas: false,
@@ -96,8 +52,17 @@ pub(crate) fn read<T>(
         allow_bare_decimal_point_numbers: false,
         allow_non_finite_numbers: false,
         allow_extended_string_escapes: false,
-    };
-    let parsed = match parse_to_ast(&document.text, &CollectOptions::default(), &strict) {
+    }
+}
+
+/// Reads `document` with `read`, which gets the outermost value. `None` when it is no JSON or `read` gave up; why is in
+/// `faults` then.
+pub fn read<T>(
+    document: &Arc<Document>,
+    faults: &mut Faults,
+    read: impl FnOnce(&Cursor<'_>) -> Option<T>,
+) -> Option<T> {
+    let parsed = match parse_to_ast(&document.text, &CollectOptions::default(), &strict()) {
         Ok(parsed) => parsed,
         Err(error) => {
             let at = Position::of(&document.text, error.range().start);
@@ -129,7 +94,7 @@ fn decapitalised(sentence: &str) -> String {
 
 /// One value in a document.
 #[derive(Clone)]
-pub(crate) struct Cursor<'r> {
+pub struct Cursor<'r> {
     document: &'r Arc<Document>,
     faults: &'r RefCell<Faults>,
     value: &'r Value<'r>,
@@ -138,12 +103,12 @@ pub(crate) struct Cursor<'r> {
 
 impl<'r> Cursor<'r> {
     /// Where the value stands.
-    pub(crate) fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         Place { document: Arc::clone(self.document), offset: start_of(self.value), path: self.path.clone() }
     }
 
     /// Records a fault.
-    pub(crate) fn push(&self, fault: Fault) {
+    pub fn push(&self, fault: Fault) {
         self.faults.borrow_mut().push(fault);
     }
 
@@ -157,23 +122,23 @@ impl<'r> Cursor<'r> {
     }
 
     /// Whether the value is an array.
-    pub(crate) fn is_array(&self) -> bool {
+    pub fn is_array(&self) -> bool {
         matches!(self.value, Value::Array(_))
     }
 
     /// Whether the value is an array of at least one element.
-    pub(crate) fn is_filled_array(&self) -> bool {
+    pub fn is_filled_array(&self) -> bool {
         matches!(self.value, Value::Array(array) if !array.elements.is_empty())
     }
 
     /// The value as a whole number, if it is one.
-    pub(crate) fn as_count(&self) -> Option<u64> {
+    pub fn as_count(&self) -> Option<u64> {
         let Value::NumberLit(number) = self.value else { return None };
         number.value.parse().ok()
     }
 
     /// The keys of an object. Keys that stand there twice are faults.
-    pub(crate) fn object(&self) -> Option<Object<'r>> {
+    pub fn object(&self) -> Option<Object<'r>> {
         let Value::Object(object) = self.value else { return self.expected("an object") };
         let object = Object { cursor: self.clone(), properties: &object.properties };
         object.reject_duplicates();
@@ -181,14 +146,14 @@ impl<'r> Cursor<'r> {
     }
 
     /// The elements of an array.
-    pub(crate) fn array(&self) -> Option<Vec<Cursor<'r>>> {
+    pub fn array(&self) -> Option<Vec<Cursor<'r>>> {
         let Value::Array(array) = self.value else { return self.expected("an array") };
         let element = |(index, value)| Cursor { value, path: format!("{}[{index}]", self.path), ..self.clone() };
         Some(array.elements.iter().enumerate().map(element).collect())
     }
 
     /// A string that is not empty.
-    pub(crate) fn string(&self) -> Option<Placed<String>> {
+    pub fn string(&self) -> Option<Placed<String>> {
         match self.value {
             Value::StringLit(string) if !string.value.is_empty() => self.placed(string.value.as_ref().to_owned()),
             _ => self.expected("a string that is not empty"),
@@ -196,7 +161,7 @@ impl<'r> Cursor<'r> {
     }
 
     /// One of the values of a type by its name.
-    pub(crate) fn name_of<T: Copy>(&self, values: &[T], name: impl Fn(T) -> &'static str) -> Option<Placed<T>> {
+    pub fn name_of<T: Copy>(&self, values: &[T], name: impl Fn(T) -> &'static str) -> Option<Placed<T>> {
         if let Value::StringLit(string) = self.value
             && let Some(&value) = values.iter().find(|&&value| name(value) == string.value)
         {
@@ -207,7 +172,7 @@ impl<'r> Cursor<'r> {
     }
 
     /// `true` or `false`.
-    pub(crate) fn boolean(&self) -> Option<Placed<bool>> {
+    pub fn boolean(&self) -> Option<Placed<bool>> {
         match self.value {
             Value::BooleanLit(boolean) => self.placed(boolean.value),
             _ => self.expected("`true` or `false`"),
@@ -215,7 +180,7 @@ impl<'r> Cursor<'r> {
     }
 
     /// A whole number from `least` to `most`, without fraction or exponent.
-    pub(crate) fn count(&self, least: u64, most: u64) -> Option<Placed<u64>> {
+    pub fn count(&self, least: u64, most: u64) -> Option<Placed<u64>> {
         if let Value::NumberLit(number) = self.value
             && let Ok(count) = number.value.parse()
             && (least..=most).contains(&count)
@@ -226,7 +191,7 @@ impl<'r> Cursor<'r> {
     }
 
     /// A number within `bounds`.
-    pub(crate) fn number(&self, bounds: Bounds) -> Option<Placed<f64>> {
+    pub fn number(&self, bounds: Bounds) -> Option<Placed<f64>> {
         if let Value::NumberLit(literal) = self.value
             && let Ok(number) = literal.value.parse()
             && bounds.contain(number)
@@ -238,29 +203,29 @@ impl<'r> Cursor<'r> {
 }
 
 /// The keys of one object.
-pub(crate) struct Object<'r> {
+pub struct Object<'r> {
     cursor: Cursor<'r>,
     properties: &'r [ObjectProp<'r>],
 }
 
 impl<'r> Object<'r> {
     /// Where the object begins.
-    pub(crate) fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         self.cursor.place()
     }
 
     /// Where the value of `key` stands; where it is absent, where the object does.
-    pub(crate) fn place_of(&self, key: &str) -> Place {
+    pub fn place_of(&self, key: &str) -> Place {
         self.get(key).map_or_else(|| self.place(), |value| value.place())
     }
 
     /// Records a fault.
-    pub(crate) fn push(&self, fault: Fault) {
+    pub fn push(&self, fault: Fault) {
         self.cursor.push(fault);
     }
 
     /// The value of `key`, unless it is absent or `null`.
-    pub(crate) fn get(&self, key: &str) -> Option<Cursor<'r>> {
+    pub fn get(&self, key: &str) -> Option<Cursor<'r>> {
         let property = self.properties.iter().find(|property| property.name.as_str() == key)?;
         if matches!(property.value, Value::NullKeyword(_)) {
             return None;
@@ -269,7 +234,7 @@ impl<'r> Object<'r> {
     }
 
     /// The value of `key`, which must be there.
-    pub(crate) fn require(&self, key: &str) -> Option<Cursor<'r>> {
+    pub fn require(&self, key: &str) -> Option<Cursor<'r>> {
         let value = self.get(key);
         if value.is_none() {
             self.push(self.place().fault(format!("missing key `{key}`")));
@@ -278,13 +243,13 @@ impl<'r> Object<'r> {
     }
 
     /// The keys with their values, `null` left out.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'r str, Cursor<'r>)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&'r str, Cursor<'r>)> {
         let names = self.properties.iter().map(|property| property.name.as_str());
         names.filter_map(|name| Some((name, self.get(name)?)))
     }
 
     /// Records a fault for each key that is not in `known`, with the nearest one that is.
-    pub(crate) fn reject_unknown(&self, known: &[&str]) {
+    pub fn reject_unknown(&self, known: &[&str]) {
         for property in self.properties {
             let name = property.name.as_str();
             if !known.contains(&name) {
