@@ -190,6 +190,18 @@ impl<'r> Cursor<'r> {
         self.expected(format!("a whole number from {least} to {most}"))
     }
 
+    /// A whole number from `least` to `most`, whose fraction may be written out if it is 0: Python has `4.0` for 8 / 2.
+    pub fn whole(&self, least: u32, most: u32) -> Option<Placed<u32>> {
+        if let Value::NumberLit(literal) = self.value
+            && let Ok(number) = literal.value.parse::<f64>()
+            && number.fract() == 0.0
+            && (f64::from(least)..=f64::from(most)).contains(&number)
+        {
+            return self.placed(number as u32);
+        }
+        self.expected(format!("a whole number from {least} to {most}"))
+    }
+
     /// A number within `bounds`.
     pub fn number(&self, bounds: Bounds) -> Option<Placed<f64>> {
         if let Value::NumberLit(literal) = self.value
@@ -250,9 +262,14 @@ impl<'r> Object<'r> {
 
     /// Records a fault for each key that is not in `known`, with the nearest one that is.
     pub fn reject_unknown(&self, known: &[&str]) {
+        self.reject_unknown_but(known, |_| false);
+    }
+
+    /// The same, except for keys that are `seen_to` elsewhere: faults that have a message of their own.
+    pub fn reject_unknown_but(&self, known: &[&str], seen_to: impl Fn(&str) -> bool) {
         for property in self.properties {
             let name = property.name.as_str();
-            if !known.contains(&name) {
+            if !known.contains(&name) && !seen_to(name) {
                 let fault = self.key_place(property).fault(format!("unknown key `{name}`"));
                 self.push(fault.hint(suggest::hint(name, known)));
             }

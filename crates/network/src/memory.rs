@@ -84,6 +84,11 @@ impl MemoryDevices {
         self.speed
     }
 
+    /// Whether each NPU has its own.
+    pub fn is_private(&self) -> bool {
+        self.is_private
+    }
+
     /// `device`, which must be there.
     fn number(&self, device: u32) -> u32 {
         assert!(device < self.num_devices, "no memory device {device} of {}", self.num_devices);

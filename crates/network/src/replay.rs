@@ -11,7 +11,7 @@ use std::rc::Rc;
 use units::{Instant, NpuId};
 
 /// What graphs run on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Fabric {
     /// The NPUs and their links.
     pub topology: Topology,
