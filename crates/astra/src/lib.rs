@@ -11,6 +11,7 @@
 //!
 //! GB is not the same everywhere: a link's is 2^30 bytes, a memory's 10^9.
 
+mod graphs;
 mod memory_file;
 mod network_file;
 mod report;
@@ -26,6 +27,7 @@ use diagnostics::{Fault, Faults};
 use documents::Document;
 use network::{Fabric, Memory, MemoryDevices};
 
+pub use graphs::{TraceGraph, graphs};
 pub use setup::{Options, PimChannels, Roofline, Setup};
 pub use texts::Texts;
 

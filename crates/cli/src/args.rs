@@ -4,6 +4,7 @@
 //! its flags that mean nothing here are known too, so that they can be refused by name.
 
 use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -31,6 +32,9 @@ pub(crate) enum Command {
     /// Work with latency profiles.
     #[command(subcommand)]
     Profile(ProfileCommand),
+    /// Run Chakra traces, one an NPU, and print when each NPU is through.
+    #[command(args_override_self = true, allow_negative_numbers = true)]
+    Replay(Box<ReplayArgs>),
     /// Time one collective: prints the nanosecond in which the last NPU is through with it.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Collective(Box<CollectiveArgs>),
@@ -41,6 +45,48 @@ pub(crate) struct ExamplesArgs {
     /// Write the files of every example into this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) write: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The traces: `<PREFIX>.<npu>.et`.
+    #[arg(long, alias = "workload-configuration", value_name = "PREFIX", requires_all = ["network", "system"])]
+    pub(crate) workload: Option<PathBuf>,
+    /// Topology and links (ASTRA-Sim's network.yml).
+    #[arg(long, alias = "network-configuration", value_name = "FILE", requires = "workload")]
+    pub(crate) network: Option<PathBuf>,
+    /// How collectives are run (ASTRA-Sim's system.json).
+    #[arg(long, alias = "system-configuration", value_name = "FILE", requires = "workload")]
+    pub(crate) system: Option<PathBuf>,
+    /// What NPUs load from and store to (ASTRA-Sim's memory.json) [default: nothing].
+    #[arg(long, aliases = ["memory-configuration", "remote-memory-configuration"], value_name = "FILE", requires = "workload")]
+    pub(crate) memory: Option<PathBuf>,
+    /// Instead of a workload: a folder that `servingsim run --chakra-dir` wrote. Each trace begins when it did in the run, and
+    /// for each step it is printed when it ended then and when it ends now.
+    #[arg(long, value_name = "DIR", conflicts_with = "workload", required_unless_present = "workload")]
+    pub(crate) schedule: Option<PathBuf>,
+    /// Whether messages slow each other down: unaware (never) or aware (a link carries one at a time).
+    #[arg(long, value_name = "MODEL", default_value = "unaware")]
+    pub(crate) network_model: Model,
+    /// Factor of the endpoint delay.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
+    pub(crate) injection_scale: f64,
+    /// Queues that the chunks of a dimension are spread over.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) num_queues_per_dim: u32,
+    /// Let each message wait for a token of its receiver.
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
+    pub(crate) rendezvous_protocol: bool,
+    /// How node types are numbered [default: as the traces themselves tell].
+    #[arg(long, value_name = "SCHEMA", value_enum)]
+    pub(crate) chakra_schema: Option<Schema>,
+    /// How it is written.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    #[arg(long, hide = true, value_name = "FACTOR")]
+    pub(crate) comm_scale: Option<f64>,
+    #[arg(long, hide = true, value_name = "FACTOR")]
+    pub(crate) compute_scale: Option<f64>,
 }
 
 #[derive(Debug, Args)]
@@ -304,6 +350,9 @@ pub(crate) struct EngineArgs {
     /// When an idle instance sees work: at once, or when LLMServingSim would ask it.
     #[arg(long, value_name = "POLLING", value_parser = ["exact", "reference"], default_value = "exact")]
     pub(crate) polling: String,
+    /// Whether messages slow each other down: unaware (never) or aware (a link carries one at a time).
+    #[arg(long, value_name = "MODEL", default_value = "unaware")]
+    pub(crate) network_model: Model,
     /// Seed of everything random.
     #[arg(long, value_name = "N", default_value_t = 42, value_parser = whole_number::<u64>)]
     pub(crate) seed: u64,
@@ -321,6 +370,16 @@ pub(crate) struct OutputArgs {
     /// Write what instances, groups and nodes did in each log interval to this file (CSV).
     #[arg(long, value_name = "FILE")]
     pub(crate) interval_output: Option<PathBuf>,
+    /// Write Chakra traces of the steps into this folder, which must be empty or not there, with what they can be replayed
+    /// on.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) chakra_dir: Option<PathBuf>,
+    /// Of which steps of each group, counted from 0, such as `0-9,20` [default: all].
+    #[arg(long, value_name = "N-M,…", value_delimiter = ',', value_parser = batch_range, requires = "chakra_dir")]
+    pub(crate) chakra_batches: Vec<RangeInclusive<u64>>,
+    /// How node types are numbered: as LLMServingSim's fork of Chakra does, or as MLCommons does.
+    #[arg(long, value_name = "SCHEMA", value_enum, default_value = "llmservingsim", requires = "chakra_dir")]
+    pub(crate) chakra_schema: Schema,
     /// Simulated seconds of a log interval: between two lines on the console, and two rows of the interval file.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = number)]
     pub(crate) log_interval: f64,
@@ -341,6 +400,22 @@ pub(crate) enum LogLevel {
     Warning,
     Info,
     Debug,
+}
+
+/// How node types are numbered in a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Schema {
+    Llmservingsim,
+    Mlcommons,
+}
+
+impl Schema {
+    pub(crate) fn numbering(self) -> chakra::Numbering {
+        match self {
+            Schema::Llmservingsim => chakra::Numbering::Casys,
+            Schema::Mlcommons => chakra::Numbering::MlCommons,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -383,9 +458,22 @@ fn whole_number<N: FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
 }
 
+fn batch_range(text: &str) -> Result<RangeInclusive<u64>, &'static str> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if first <= last => Ok(first..=last),
+        _ => Err("expected a number such as 3, or a range such as 0-9"),
+    }
+}
+
 fn bandwidth(text: &str) -> Result<f64, &'static str> {
     let sound = text.parse().ok().filter(|number| (1e-3..=1e9).contains(number));
     sound.ok_or("expected a number from 0.001 to 1000000000")
+}
+
+fn factor(text: &str) -> Result<f64, &'static str> {
+    let sound = text.parse().ok().filter(|number| (0.0..=1e3).contains(number));
+    sound.ok_or("expected a number from 0 to 1000")
 }
 
 fn nanoseconds(text: &str) -> Result<f64, &'static str> {

@@ -107,7 +107,8 @@ fn time(
     }
     let mut graph = Graph::with_capacity(1);
     graph.then(Op::Collective(collective));
-    let graphs = vec![Rc::new(graph); topology.num_npus()];
+    let graph = Rc::new(graph);
+    let graphs: Vec<_> = (0..topology.num_npus()).map(|_| Rc::clone(&graph)).collect();
     let fabric =
         Fabric { topology: topology.clone(), system: system.clone(), memory: MemoryDevices::new(0.0, 1.0, 0).into() };
     let Outcome::Finished(finished) = replay(&fabric, &graphs) else {

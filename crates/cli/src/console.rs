@@ -5,14 +5,15 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use diagnostics::Fault;
-use engine::{FinishedRequest, Interval, Observer, RunTotals, Wave};
+use diagnostics::{Fault, Faults};
+use engine::{Deployment, FinishedRequest, Interval, Observer, RunTotals, Wave, WaveGraphs};
 use indicatif::{ProgressBar, ProgressStyle};
 use metrics::{IntervalMeter, Layout, RequestStatistics};
-use report::{AtomicFile, CsvWriter, IntervalCsvWriter, IntervalLog};
-use units::{InstanceId, Instant};
+use report::{AtomicFile, CsvWriter, IntervalCsvWriter, IntervalLog, TraceWriter};
+use units::{GroupId, InstanceId, Instant};
 
 use crate::args::{Format, LogLevel, OutputArgs};
+use crate::traces;
 
 /// Requests between two updates of the progress bar.
 const PROGRESS_STEP: u64 = 64;
@@ -35,6 +36,7 @@ pub(crate) struct Console {
 pub(crate) struct OutputFiles {
     requests: Option<CsvWriter<AtomicFile>>,
     intervals: Option<IntervalCsvWriter<AtomicFile>>,
+    traces: Option<TraceWriter>,
 }
 
 /// What was collected, and the files that are yet to be put in place.
@@ -46,20 +48,23 @@ pub(crate) struct Watched {
 
 impl OutputFiles {
     /// Begins those that are asked for.
-    pub(crate) fn create(args: &OutputArgs, layout: &Layout) -> Result<Self, Fault> {
+    pub(crate) fn create(args: &OutputArgs, deployment: &Deployment) -> Result<Self, Faults> {
+        let layout = &Layout::of(deployment);
         if args.output.is_some() && args.output == args.interval_output {
-            return Err(Fault::new("--interval-output", "is the same file as --output").hint("name another"));
+            return Err(Fault::new("--interval-output", "is the same file as --output").hint("name another").into());
         }
         Ok(Self {
             requests: args.output.as_ref().map(|path| CsvWriter::create(path, layout)).transpose()?,
             intervals: args.interval_output.as_ref().map(|path| IntervalCsvWriter::create(path, layout)).transpose()?,
+            traces: args.chakra_dir.as_ref().map(|dir| traces::create(dir, args, deployment)).transpose()?,
         })
     }
 
     /// Puts them in their places.
     pub(crate) fn commit(self) -> Result<(), Fault> {
         self.requests.map_or(Ok(()), CsvWriter::commit)?;
-        self.intervals.map_or(Ok(()), IntervalCsvWriter::commit)
+        self.intervals.map_or(Ok(()), IntervalCsvWriter::commit)?;
+        self.traces.map_or(Ok(()), TraceWriter::commit)
     }
 }
 
@@ -103,6 +108,9 @@ impl Console {
 impl Observer for Console {
     fn step_finished(&mut self, instance: InstanceId, now: Instant) {
         self.intervals.step_finished(instance, now);
+        if let Some(traces) = &mut self.files.traces {
+            traces.step_finished(instance, now);
+        }
     }
 
     fn request_finished(&mut self, request: &FinishedRequest<'_>) {
@@ -147,6 +155,22 @@ impl Observer for Console {
                     members.join(", ")
                 );
             });
+        }
+    }
+
+    fn wants_graphs(&self, group: GroupId, wave: u64) -> bool {
+        self.files.traces.as_ref().is_some_and(|traces| traces.wants_graphs(group, wave))
+    }
+
+    fn wave_graphs(&mut self, wave: &WaveGraphs<'_>) {
+        if let Some(traces) = &mut self.files.traces {
+            traces.wave_graphs(wave);
+        }
+    }
+
+    fn graph_given(&mut self, instance: InstanceId, npu: u32, wave: u64, now: Instant) {
+        if let Some(traces) = &mut self.files.traces {
+            traces.graph_given(instance, npu, wave, now);
         }
     }
 

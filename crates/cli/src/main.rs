@@ -10,7 +10,10 @@ mod examples_command;
 mod profile_command;
 mod recordings;
 mod refused;
+mod replay_command;
 mod run;
+mod schedule;
+mod traces;
 
 use std::io;
 use std::process::ExitCode;
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Examples(args) => examples_command::examples(&args),
         Command::Profile(command) => profile_command::profile(&command),
+        Command::Replay(args) => replay_command::replay(&args),
         Command::Collective(args) => collective_command::collective(&args),
     };
     match outcome {
@@ -35,6 +39,10 @@ fn main() -> ExitCode {
         }
         Err(Failure::Stuck(stuck)) => {
             eprintln!("error: --polling reference: {stuck}\n  hint: use --polling exact");
+            ExitCode::from(3)
+        }
+        Err(Failure::Deadlock(what)) => {
+            eprintln!("error: {what}");
             ExitCode::from(3)
         }
         // Whoever read our output has had enough of it.
@@ -53,6 +61,8 @@ enum Failure {
     Input(Faults),
     /// The run came to a standstill.
     Stuck(engine::Stuck),
+    /// A replay came to a standstill: who waits for what.
+    Deadlock(String),
     /// Standard output.
     Output(io::Error),
 }

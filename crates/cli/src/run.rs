@@ -75,7 +75,7 @@ impl Job {
         }
         // The output comes last, so that nothing is created for a run that can't be.
         let (Some(loaded), Some(workload), true) = (loaded, workload, faults.is_empty()) else { return Err(faults) };
-        let files = OutputFiles::create(&args.output, &Layout::of(&loaded.deployment))?;
+        let files = OutputFiles::create(&args.output, &loaded.deployment)?;
         Ok(Self { loaded, workload, routes, files })
     }
 }
@@ -142,6 +142,7 @@ fn inputs(args: &RunArgs, example: Option<&Example>) -> Inputs {
 fn flags(args: &RunArgs) -> Flags {
     let RunArgs { model, scheduler, routing, engine, output, .. } = args;
     Flags {
+        network_model: engine.network_model.0,
         dtype: model.dtype.as_deref().map(known),
         kv_cache_dtype: match model.kv_cache_dtype.as_str() {
             "fp8" => model::KvCacheDtype::Fp8,

@@ -10,6 +10,7 @@ use documents::json::{Cursor, Object, Place, Placed};
 use documents::{Bounds, Document, json};
 
 use crate::instances::{self, Instance};
+use crate::link_model::{self, LinkModel};
 use crate::power::{self, PowerFile};
 
 /// Most of anything that is counted one by one: nodes, instances, NPUs, sequences.
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) link_bandwidth: LinkSetting,
     /// Link latency in ns.
     pub(crate) link_latency: LinkSetting,
+    /// Measured collectives, by dimension, where the file has any.
+    pub(crate) link_model: Option<LinkModel>,
     /// Memory that every node reaches.
     pub(crate) cxl_memory: Option<CxlMemory>,
 }
@@ -114,9 +117,10 @@ pub(crate) fn read(document: &Arc<Document>, faults: &mut Faults) -> Option<Clus
 }
 
 fn cluster(root: &Object<'_>) -> Option<Cluster> {
-    root.reject_unknown(&["num_nodes", "link_bw", "link_latency", "cxl_mem", "nodes"]);
+    root.reject_unknown(&["num_nodes", "link_bw", "link_latency", "link_model", "cxl_mem", "nodes"]);
     let link_bandwidth = root.require("link_bw").and_then(|value| link_setting(&value, LINK_BANDWIDTH));
     let link_latency = root.require("link_latency").and_then(|value| link_setting(&value, LATENCY));
+    let link_model = readable(root, "link_model", link_model::read);
     let cxl_memory = readable(root, "cxl_mem", cxl_memory);
     let nodes = root.require("nodes");
     let elements = nodes.as_ref().and_then(|nodes| nodes.array());
@@ -147,6 +151,7 @@ fn cluster(root: &Object<'_>) -> Option<Cluster> {
             nodes: read_nodes,
             link_bandwidth: link_bandwidth?,
             link_latency: link_latency?,
+            link_model: link_model?,
             cxl_memory: cxl_memory?,
         })
     };

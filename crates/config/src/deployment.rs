@@ -87,7 +87,9 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Loaded, Faults> {
     let mut tiers = Tiers::default();
     if report.faults.is_empty() {
         tiers = tiers::assign(&members, shared, &inputs.flags, &mut report);
-        groups::check_links(shared, groups::num_link_dims(&groups, &members), &mut report.faults);
+        let num_dims = groups::num_link_dims(&groups, &members);
+        groups::check_links(shared, num_dims, &mut report.faults);
+        groups::check_link_model(shared, num_dims, &mut report.faults);
         check_layers(&groups, &members, &footings, &mut report);
         if inputs.flags.polling == Polling::Reference {
             check_stages(&members, &footings, &mut report);
@@ -205,10 +207,15 @@ impl Parts<'_> {
             topology: groups::topology(group, &self.shared.link_bandwidth, &self.shared.link_latency),
         });
         let local_memory_gb_per_s = self.local_memory().bandwidth_gb_per_s.trunc();
+        let measured = self.shared.link_model.as_ref().map(|model| Arc::new(model.value.0.clone()));
         Deployment {
             instances,
             groups: group_specs.collect(),
-            system: System::new(ENDPOINT_DELAY_NS, local_memory_gb_per_s),
+            system: System {
+                network_model: self.inputs.flags.network_model,
+                measured,
+                ..System::new(ENDPOINT_DELAY_NS, local_memory_gb_per_s)
+            },
             memory: self.memory(),
             tiers: self.tiers.specs,
             power: self.power,

@@ -194,6 +194,14 @@ pub(crate) fn check_links(shared: &Shared, num_dims: usize, faults: &mut Faults)
     }
 }
 
+/// Checks measured collectives against the number of dimensions.
+pub(crate) fn check_link_model(shared: &Shared, num_dims: usize, faults: &mut Faults) {
+    if let Some(model) = shared.link_model.as_ref().filter(|model| model.value.1 > num_dims) {
+        let message = format!("`link_model` has {} entries, but the topology has {num_dims} dimensions", model.value.1);
+        faults.push(model.place.fault(message).hint("write one for each dimension, innermost first"));
+    }
+}
+
 /// The links between the NPUs of `group`.
 pub(crate) fn topology(group: &Group, bandwidth: &LinkSetting, latency: &LinkSetting) -> Topology {
     let dimension = |(dim, &npus)| Dimension::fully_connected(npus, bandwidth.at(dim), latency.at(dim));

@@ -19,6 +19,7 @@ mod files;
 mod groups;
 mod instances;
 mod latencies;
+mod link_model;
 mod memory;
 mod model_files;
 mod models;

@@ -40,6 +40,8 @@ impl FromStr for PrefixStorage {
 /// Run-time flags, named as LLMServingSim and vLLM name them. The default is their default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flags {
+    /// `--network-model`: whether messages slow each other down.
+    pub network_model: network::NetworkModel,
     /// `--dtype`: type of weights and activations; `None` for the model's own.
     pub dtype: Option<Dtype>,
     /// `--kv-cache-dtype`.
@@ -91,6 +93,7 @@ pub struct Flags {
 impl Default for Flags {
     fn default() -> Self {
         Self {
+            network_model: network::NetworkModel::default(),
             dtype: None,
             kv_cache_dtype: KvCacheDtype::Auto,
             block_size: 16,

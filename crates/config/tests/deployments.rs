@@ -3,7 +3,7 @@
 mod common;
 
 use common::{LINKS, LLAMA, cluster_of, instance, loaded};
-use config::{Inputs, LatencySource, LatencyUsed};
+use config::{Inputs, LatencySource, LatencyUsed, Source, load};
 use engine::{Role, SchedulerSpec};
 use model::Dtype;
 use network::{DimMask, Memory, MemoryDevices};
@@ -267,4 +267,21 @@ fn every_built_in_model_loads() {
         let loaded = loaded(&cluster_of(&[vec![instance(name, &keys)]], LINKS));
         assert_eq!(loaded.deployment.instances[0].model.name, name);
     }
+}
+
+#[test]
+fn measured_collectives() {
+    use network::CollectiveKind::{AllGather, AllReduce};
+    let text = include_str!("data/cluster.json").replacen(
+        r#""link_bw""#,
+        r#""link_model": [null, {"all_gather": [[1024, 10000], [2048, 14000.5]]}], "link_bw""#,
+        1,
+    );
+    let inputs = Inputs::new(Source::Text { name: "cluster.json".to_owned(), text });
+    let deployment = load(&inputs).expect("a sound cluster").deployment;
+    let measured = deployment.system.measured.expect("measured collectives");
+    assert_eq!(measured.curves().collect::<Vec<_>>(), [(1, AllGather)]);
+    let curve = measured.get(1, AllGather).expect("a curve");
+    assert_eq!(curve.time(1536).ns(), 12_000);
+    assert_eq!(measured.get(0, AllReduce), None);
 }

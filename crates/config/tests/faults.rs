@@ -33,6 +33,24 @@ fn the_base_is_sound() {
 }
 
 #[test]
+fn measured_collectives() {
+    let mut rows = String::new();
+    for model in [
+        r#"{"all_reduce": [[8, 100]]}"#,
+        r#"[{"all_reduce": []}]"#,
+        r#"[{"all_reduce": [8, 100]}]"#,
+        r#"[{"all_reduce": [[8, 100, 3]]}]"#,
+        r#"[{"all_reduce": [[8, 100], [8, 200]], "all_gather": [[-8, 1], [9, -1]]}]"#,
+        r#"[{"allreduce": [[8, 100]]}]"#,
+        r#"[null, null, {"all_reduce": [[8, 100]]}]"#,
+    ] {
+        let to = format!(r#""link_model": {model}, "link_bw""#);
+        row(&mut rows, model, &inputs(&replaced(CLUSTER, "", r#""link_bw""#, &to)));
+    }
+    insta::assert_snapshot!(rows);
+}
+
+#[test]
 fn cluster_values() {
     const FIRST: &str = r#""model_name""#;
     let mut rows = String::new();

@@ -121,6 +121,11 @@ impl<'r> Cursor<'r> {
         None
     }
 
+    /// Whether the value is `null`.
+    pub fn is_null(&self) -> bool {
+        matches!(self.value, Value::NullKeyword(_))
+    }
+
     /// Whether the value is an array.
     pub fn is_array(&self) -> bool {
         matches!(self.value, Value::Array(_))

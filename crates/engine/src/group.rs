@@ -141,12 +141,18 @@ impl<'d> Group<'d> {
         let member = |((pass, builder), &instance): ((&ForwardPass, &PassBuilder<'_>), &InstanceId)| {
             let spec = builder.spec();
             let graphs = labelled_graphs(pass, spec, first_rank, layout);
-            let member = MemberGraphs { instance, first_rank, graphs };
+            let member = MemberGraphs { instance, first_rank, num_computing: spec.num_npus(), graphs };
             first_rank += spec.num_npus_with_peers();
             member
         };
         let members: Vec<_> = passes.iter().zip(&self.builders).zip(&self.spec.members).map(member).collect();
-        observer.wave_graphs(&WaveGraphs { group: self.id, wave: self.totals.waves, start: now, members: &members });
+        let wave = self.totals.waves;
+        observer.wave_graphs(&WaveGraphs { group: self.id, wave, start: now, members: &members });
+        if self.polling == Polling::Exact {
+            for member in &members {
+                (0..).zip(&member.graphs).for_each(|(npu, _)| observer.graph_given(member.instance, npu, wave, now));
+            }
+        }
     }
 
     /// Ends a member's oldest step.

@@ -82,6 +82,8 @@ pub struct MemberGraphs {
     pub instance: InstanceId,
     /// Where its first NPU is in the topology of the group.
     pub first_rank: u32,
+    /// How many of its NPUs compute.
+    pub num_computing: u32,
     /// By NPU: those that compute, then their peers.
     pub graphs: Vec<LabelledGraph>,
 }

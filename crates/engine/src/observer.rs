@@ -28,13 +28,13 @@ pub trait Observer {
         false
     }
 
-    /// What the NPUs run in a wave that is about to start. With exact polling all of them begin at its start.
+    /// What the NPUs run in a wave that is about to start.
     fn wave_graphs(&mut self, wave: &WaveGraphs<'_>) {
         let _ = wave;
     }
 
-    /// With reference polling, an NPU of an instance is given its part of a wave, to begin when it has done what it was
-    /// given before.
+    /// An NPU of an instance is given its part of a wave, to begin when it has done what it was given before: of waves that
+    /// were asked for, and with reference polling of all.
     fn graph_given(&mut self, instance: InstanceId, npu: u32, wave: u64, now: Instant) {
         let _ = (instance, npu, wave, now);
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use network::NetworkModel;
+
 use crate::cluster::Cluster;
 use crate::deployment::{Deployment, Polling};
 use crate::detailed::DetailedClock;
@@ -29,10 +31,7 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
     pub fn new(deployment: &'d Deployment, entries: I) -> Self {
         let mut cluster = Cluster::new(deployment, entries);
         let clock = match deployment.options.polling {
-            // All or none: instances share host memory.
-            Polling::Exact if deployment.instances.iter().all(runs_in_chains) => {
-                Clock::Exact(ExactClock::new(deployment))
-            }
+            Polling::Exact if runs_in_closed_form(deployment) => Clock::Exact(ExactClock::new(deployment)),
             Polling::Exact => Clock::Detailed(Box::new(DetailedClock::new(deployment))),
             Polling::Reference => Clock::Polled(Box::new(PolledClock::new(&mut cluster))),
         };
@@ -79,6 +78,11 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
     pub fn run(self, observer: &mut dyn Observer) -> RunTotals {
         self.try_run(observer).unwrap_or_else(|stuck| panic!("{stuck}"))
     }
+}
+
+/// Whether all passes have a closed form: all or none, as instances share host memory.
+fn runs_in_closed_form(deployment: &Deployment) -> bool {
+    deployment.system.network_model == NetworkModel::Unaware && deployment.instances.iter().all(runs_in_chains)
 }
 
 /// Requests wait, and nothing will ever start them.

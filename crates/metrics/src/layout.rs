@@ -1,6 +1,7 @@
 //! Names and sizes of instances, groups and nodes.
 
 use engine::{Deployment, GroupSpec, InstanceSpec, NodePower, Role};
+use network::{CollectiveKind, NetworkModel};
 use units::InstanceId;
 
 /// What observers need to know of a [`Deployment`].
@@ -12,6 +13,17 @@ pub struct Layout {
     pub groups: Vec<GroupLayout>,
     /// The nodes, by id.
     pub nodes: Vec<NodeLayout>,
+    /// How collectives come by their times.
+    pub network: NetworkLayout,
+}
+
+/// How collectives come by their times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkLayout {
+    /// Whether messages slow each other down.
+    pub model: NetworkModel,
+    /// Dimensions, counted from the innermost, and kinds of collective whose times are measured, not computed.
+    pub measured: Vec<(usize, CollectiveKind)>,
 }
 
 /// One instance.
@@ -73,6 +85,10 @@ impl Layout {
             instances: deployment.instances.iter().map(InstanceLayout::of).collect(),
             groups: deployment.groups.iter().map(group).collect(),
             nodes: nodes(deployment),
+            network: NetworkLayout {
+                model: deployment.system.network_model,
+                measured: deployment.system.measured.iter().flat_map(|measured| measured.curves()).collect(),
+            },
         }
     }
 }

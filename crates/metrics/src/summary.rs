@@ -4,7 +4,7 @@ use engine::{GroupTotals, InstanceTotals, RunTotals};
 use network::CollectiveKind;
 use units::{Duration, InstanceId, Instant};
 
-use crate::{Energy, InstanceLayout, Layout, PowerMeter, RequestStatistics, Spread};
+use crate::{Energy, InstanceLayout, Layout, NetworkLayout, PowerMeter, RequestStatistics, Spread};
 
 /// The results of one run.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Summary {
     pub latency: Option<Spread>,
     /// Arrival to the last time a request was scheduled before its first token.
     pub queuing_delay: Option<Spread>,
+    /// How collectives came by their times.
+    pub network: NetworkLayout,
     /// What prefix caches found.
     pub prefix: PrefixSummary,
     /// Times a sequence lost its blocks.
@@ -139,6 +141,7 @@ impl Summary {
             itl: statistics.itl.spread(),
             latency: Spread::of(statistics.latency_ns.clone()),
             queuing_delay: Spread::of(statistics.queuing_delay_ns.clone()),
+            network: layout.network.clone(),
             prefix: PrefixSummary {
                 lookup_tokens: sum(|instance| instance.prefix_lookup_tokens),
                 hit_tokens: sum(|instance| instance.prefix_hit_tokens),

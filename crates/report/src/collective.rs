@@ -81,6 +81,18 @@ pub fn collective_json(times: &[CollectiveTime], per_npu: bool) -> String {
     json.expect("plain structures of numbers and strings have a JSON form") + "\n"
 }
 
+/// When each NPU was through with a replay.
+pub fn finish_json(finished: &[Instant]) -> String {
+    #[derive(Serialize)]
+    struct Finish {
+        time_ns: u64,
+        finish_ns: Vec<u64>,
+    }
+    let finish_ns: Vec<u64> = finished.iter().map(|at| at.ns()).collect();
+    let finish = Finish { time_ns: finish_ns.iter().copied().max().unwrap_or_default(), finish_ns };
+    serde_json::to_string_pretty(&finish).expect("plain numbers have a JSON form") + "\n"
+}
+
 #[derive(Serialize)]
 struct Json<'a> {
     kind: &'static str,

@@ -1,7 +1,7 @@
 //! The summary for programs.
 
 use metrics::{Component, Energy, InstanceSummary, PowerSummary, PrefixSummary, Spread, Summary};
-use network::CollectiveKind;
+use network::{CollectiveKind, NetworkModel};
 use serde::Serialize;
 use units::Duration;
 
@@ -40,9 +40,25 @@ struct SummaryJson<'a> {
     dummy_steps: u64,
     dummy_share: f64,
     collective_bytes: CollectiveJson,
+    #[serde(skip_serializing_if = "is_unaware")]
+    network_model: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    measured_collectives: Vec<MeasuredJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     power: Option<PowerJson>,
     instances: Vec<InstanceJson<'a>>,
+}
+
+/// A kind of collective whose times in a dimension are measured, not computed.
+#[derive(Serialize)]
+struct MeasuredJson {
+    dimension: usize,
+    kind: &'static str,
+}
+
+/// What is so as a rule is not said.
+fn is_unaware(model: &str) -> bool {
+    model == NetworkModel::Unaware.name()
 }
 
 #[derive(Serialize)]
@@ -151,9 +167,17 @@ impl<'a> SummaryJson<'a> {
             dummy_steps: summary.waves.dummy_steps,
             dummy_share: summary.waves.dummy_share(),
             collective_bytes: CollectiveJson::of(&summary.collective_bytes),
+            network_model: summary.network.model.name(),
+            measured_collectives: summary.network.measured.iter().map(|&measured| measured.into()).collect(),
             power: summary.power.as_ref().map(PowerJson::of),
             instances: summary.instances.iter().map(|instance| InstanceJson::of(instance, summary)).collect(),
         }
+    }
+}
+
+impl From<(usize, CollectiveKind)> for MeasuredJson {
+    fn from((dimension, kind): (usize, CollectiveKind)) -> Self {
+        Self { dimension, kind: kind.name() }
     }
 }
 

@@ -12,11 +12,13 @@ mod interval;
 mod interval_csv;
 mod json;
 mod table;
+mod traces;
 
 pub use atomic::AtomicFile;
-pub use collective::{CollectiveTime, collective_json, collective_text};
+pub use collective::{CollectiveTime, collective_json, collective_text, finish_json};
 pub use csv::CsvWriter;
 pub use interval::IntervalLog;
 pub use interval_csv::IntervalCsvWriter;
 pub use json::summary_json;
 pub use table::summary_table;
+pub use traces::{Batches, TraceGroup, TraceWriter};

@@ -1,7 +1,7 @@
 //! The summary for people.
 
-use metrics::{Component, Energy, InstanceSummary, PowerSummary, Spread, Summary};
-use network::CollectiveKind;
+use metrics::{Component, Energy, InstanceSummary, NetworkLayout, PowerSummary, Spread, Summary};
+use network::{CollectiveKind, NetworkModel};
 
 use crate::human;
 
@@ -91,6 +91,7 @@ fn notable(summary: &Summary) -> String {
         ("Waves", Some(grouped(waves.waves))),
         ("Dummy steps", Some(dummies)),
         ("Collectives", Some(collectives(summary))),
+        ("Network", network(&summary.network)),
         ("Energy", energy),
     ];
     let rows: Vec<_> = rows.into_iter().filter_map(|(name, value)| Some(row([name, &value?]))).collect();
@@ -101,6 +102,14 @@ fn collectives(summary: &Summary) -> String {
     let used = summary.collective_bytes.iter().filter(|&&(_, bytes)| bytes > 0);
     let texts: Vec<_> = used.map(|&(kind, bytes)| format!("{} {}", kind_name(kind), human::bytes(bytes))).collect();
     if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+}
+
+/// What is not as usual about the network: links never shared, collectives computed.
+fn network(network: &NetworkLayout) -> Option<String> {
+    let shared = (network.model == NetworkModel::Aware).then(|| "links are shared".to_owned());
+    let measured = |&(dim, kind): &(usize, CollectiveKind)| format!("{} in dimension {dim} measured", kind_name(kind));
+    let texts: Vec<_> = shared.into_iter().chain(network.measured.iter().map(measured)).collect();
+    (!texts.is_empty()).then(|| texts.join(", "))
 }
 
 const fn kind_name(kind: CollectiveKind) -> &'static str {

@@ -25,6 +25,7 @@ fn layout() -> Layout {
         instances: vec![instance; 3],
         groups: vec![group(Some("A, \"the first\""), &[0, 1]), group(None, &[2])],
         nodes: vec![node(&[0, 1], 4), node(&[2], 4)],
+        ..Layout::default()
     }
 }
 

@@ -161,6 +161,24 @@ fn tensor_parallelism_adds_two_all_reduces_to_each_block() {
     check(3, 1000);
 }
 
+/// What is read off a curve takes the place of messages and all that goes with them.
+#[test]
+fn a_measured_all_reduce_takes_what_was_measured() {
+    let check = |prompt: u64, all_reduce_ns: u64| {
+        let mut cluster = with_links(ClusterPlan::new(vec![GroupPlan::dense(2)]));
+        cluster.is_measured = true;
+        let run = run(cluster, vec![SessionPlan::plain(0, prompt, 1)]);
+        let expected = alone_ns(prompt, 0) + 2 * NUM_BLOCKS * all_reduce_ns;
+        assert_eq!(run.finished[0].ttft.ns(), expected, "{prompt} prompt tokens");
+    };
+    // 1,100 ns up to 64 bytes, 3,300 ns at 4,096 bytes, a line through both from there on.
+    const TOKEN_BYTES: u64 = HIDDEN_SIZE * ELEMENT_BYTES;
+    let on_line = |bytes: u64| (1100.0 + 2200.0 * (bytes as f64 - 64.0) / 4032.0).round() as u64;
+    for prompt in [1, 10, 100] {
+        check(prompt, on_line(prompt * TOKEN_BYTES));
+    }
+}
+
 const NUM_EXPERTS: u64 = 8;
 
 /// Two members of one NPU each, over which the experts are spread. Operators take the same time whatever they work on,

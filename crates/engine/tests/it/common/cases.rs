@@ -3,6 +3,7 @@
 use std::env;
 
 use engine::{Deployment, Entry, Polling, RequestRouter, Role};
+use network::NetworkModel;
 use proptest::prelude::*;
 
 use super::cluster::ClusterPlan;
@@ -114,7 +115,11 @@ pub(crate) fn exact_cases() -> impl Strategy<Value = Case> {
 
 /// Clusters on which every pass is a single chain of ops, in exact time: time has a closed form there.
 pub(crate) fn chain_cases() -> impl Strategy<Value = Case> {
-    in_exact_time((clusters(groups(Features::None)), sessions(SESSIONS_MAX)))
+    let strategy = (clusters(groups(Features::None)), sessions(SESSIONS_MAX));
+    in_exact_time(strategy).prop_map(|mut case| {
+        case.cluster.network_model = NetworkModel::Unaware;
+        case
+    })
 }
 
 fn in_exact_time(strategy: impl Strategy<Value = (ClusterPlan, Vec<SessionPlan>)>) -> impl Strategy<Value = Case> {

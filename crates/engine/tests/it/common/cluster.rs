@@ -12,7 +12,9 @@ use engine::{
 };
 use model::{Architecture, Experts, Model};
 use moe::ExpertRouting;
-use network::{DimMask, Dimension, Memory, MemoryDevices, System, Topology};
+use network::{
+    CollectiveKind, Curve, DimMask, Dimension, Measured, Memory, MemoryDevices, NetworkModel, System, Topology,
+};
 use units::{Duration, GroupId, InstanceId, NodeId};
 
 use super::features::{OneExpert, PimPlan, PlacementPlan, TierPlan, TierSharing, npu_memory, pool};
@@ -31,6 +33,10 @@ pub(crate) struct ClusterPlan {
     pub(crate) num_nodes: u32,
     pub(crate) link_gib_per_s: f64,
     pub(crate) link_latency_ns: f64,
+    /// Whether messages slow each other down.
+    pub(crate) network_model: NetworkModel,
+    /// Whether some collectives are read off measured curves.
+    pub(crate) is_measured: bool,
     pub(crate) host_gb_per_s: f64,
     pub(crate) host_latency_ns: f64,
     pub(crate) tier_sharing: TierSharing,
@@ -197,6 +203,17 @@ impl GroupPlan {
     }
 }
 
+/// Curves of all-gathers in every dimension, and of all-reduces in the first.
+fn measured() -> Measured {
+    let mut measured = Measured::default();
+    let curve = |base_ns: f64| Curve::new(vec![(64, base_ns), (4096, 3.0 * base_ns)]);
+    for dim in 0..3 {
+        measured.set(dim, CollectiveKind::AllGather, curve(700.0));
+    }
+    measured.set(0, CollectiveKind::AllReduce, curve(1100.0));
+    measured
+}
+
 impl ClusterPlan {
     /// These groups on one node, with free links and host memory: only operators take time.
     pub(crate) fn new(groups: Vec<GroupPlan>) -> Self {
@@ -206,6 +223,8 @@ impl ClusterPlan {
             num_nodes: 1,
             link_gib_per_s: 1e9,
             link_latency_ns: 0.0,
+            network_model: NetworkModel::Unaware,
+            is_measured: false,
             host_gb_per_s: 1e9,
             host_latency_ns: 0.0,
             tier_sharing: TierSharing::Nobody,
@@ -247,7 +266,11 @@ impl ClusterPlan {
         Deployment {
             instances,
             groups: self.groups.iter().enumerate().map(group).collect(),
-            system: System::new(ENDPOINT_DELAY_NS, LOCAL_MEMORY_GB_PER_S as f64),
+            system: System {
+                network_model: self.network_model,
+                measured: self.is_measured.then(|| Arc::new(measured())),
+                ..System::new(ENDPOINT_DELAY_NS, LOCAL_MEMORY_GB_PER_S as f64)
+            },
             memory: Memory {
                 host: MemoryDevices::new(self.host_latency_ns, self.host_gb_per_s, self.num_nodes),
                 pool: Some(pool()),

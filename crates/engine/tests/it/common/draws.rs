@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use engine::{All2AllBackend, Polling, RequestRouting, Role, RunOptions};
 use model::Layer;
+use network::NetworkModel;
 use proptest::prelude::*;
 use proptest::sample::select;
 use units::Duration;
@@ -39,16 +40,29 @@ impl Features {
 
 pub(crate) fn clusters(groups: impl Strategy<Value = Vec<GroupPlan>>) -> impl Strategy<Value = ClusterPlan> {
     let links = (select(vec![0.01, 0.5, 16.0, 900.0]), select(vec![0.0, 300.0, 20_000.0]));
+    let model = prop_oneof![5 => Just(NetworkModel::Unaware), 1 => Just(NetworkModel::Aware)];
+    let network = (links, model, prop::bool::weighted(0.15));
     let host = (select(vec![1.0, 40.0]), select(vec![0.0, 120.0]));
     let tier_sharing = select(vec![TierSharing::Nobody, TierSharing::Node, TierSharing::Cluster]);
     let skips_prefill = prop::bool::weighted(0.15);
-    (groups, any::<bool>(), 1..=NODES_MAX, links, host, tier_sharing, skips_prefill, options()).prop_map(
-        |(groups, interleaved, num_nodes, links, host, tier_sharing, skips_prefill, options)| ClusterPlan {
+    (groups, any::<bool>(), 1..=NODES_MAX, network, host, tier_sharing, skips_prefill, options()).prop_map(
+        |(
+            groups,
+            interleaved,
+            num_nodes,
+            (links, network_model, is_measured),
+            host,
+            tier_sharing,
+            skips_prefill,
+            options,
+        )| ClusterPlan {
             groups,
             interleaved,
             num_nodes,
             link_gib_per_s: links.0,
             link_latency_ns: links.1,
+            network_model,
+            is_measured,
             host_gb_per_s: host.0,
             host_latency_ns: host.1,
             tier_sharing,

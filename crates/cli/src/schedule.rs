@@ -1,0 +1,185 @@
+//! `servingsim replay --schedule`: the traces of a whole run, each begun when it was begun in the run.
+//!
+//! All groups run side by side, with the memory that they share. What is printed is when each instance's part of a step
+//! ended in the run, and when it ends now.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use astra::{Files, Loaded, Setup};
+use diagnostics::{Fault, Faults, Position};
+use network::{Graph, Machine};
+use units::{Instant, NpuId};
+
+use crate::Failure;
+use crate::args::ReplayArgs;
+use crate::replay_command::{options, read_set};
+
+/// A group and one of its steps.
+type Step = (u64, u64);
+
+pub(crate) fn replay(dir: &Path, args: &ReplayArgs) -> Result<(), Failure> {
+    let columns = ["group", "batch", "npu", "begin_ns"];
+    let begins = table(&dir.join("begins.csv"), columns)?;
+    let columns = ["group", "batch", "instance", "first_npu", "num_npus", "end_ns"];
+    let parts = table(&dir.join("batches.csv"), columns)?;
+    let mut cluster = Cluster::read(dir, args)?;
+    for [group, batch, npu, begin_ns] in begins {
+        cluster.begin((group, batch), npu, Instant::from_ns(begin_ns), args)?;
+    }
+    cluster.run_to(None);
+    let mut out = io::stdout().lock();
+    writeln!(out, "group,batch,instance,recorded_ns,replayed_ns")?;
+    for [group, batch, instance, first_npu, num_npus, end_ns] in parts {
+        let ends = (first_npu..first_npu + num_npus).map(|npu| cluster.ends.get(&((group, batch), npu)));
+        let Some(last) = ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max()) else {
+            let message = format!("batch {batch} of group {group} never ends on all NPUs of instance {instance}");
+            return Err(Failure::Deadlock(message));
+        };
+        writeln!(out, "{group},{batch},{instance},{end_ns},{}", last.ns())?;
+    }
+    Ok(())
+}
+
+/// The groups of a run, side by side.
+struct Cluster {
+    groups: Vec<Group>,
+    machine: Machine,
+    /// By NPU, the steps it was given and has not finished.
+    given: HashMap<NpuId, Vec<(Step, u64)>>,
+    /// When each NPU of a group was through with a step.
+    ends: HashMap<(Step, u64), Instant>,
+    /// Graphs of steps that not all NPUs were given yet.
+    graphs: HashMap<Step, Vec<Option<Rc<Graph>>>>,
+    /// Of the ends that the machine tells of its latest step, how many were noted.
+    num_noted: usize,
+}
+
+struct Group {
+    dir: PathBuf,
+    setup: Setup,
+    first_npu: usize,
+}
+
+impl Cluster {
+    fn read(dir: &Path, args: &ReplayArgs) -> Result<Self, Faults> {
+        let mut faults = Faults::new();
+        let (mut groups, mut first_npu) = (Vec::new(), 0);
+        for number in 0.. {
+            let group = dir.join(format!("group{number}"));
+            if !group.is_dir() {
+                break;
+            }
+            let [network, system, memory] = ["network.yml", "system.json", "memory.json"].map(|name| group.join(name));
+            match astra::read(&Files { network: &network, system: &system, memory: Some(&memory) }, &options(args)) {
+                Ok(Loaded { setup, .. }) => {
+                    let num_npus = setup.fabric.topology.num_npus();
+                    groups.push(Group { dir: group, setup, first_npu });
+                    first_npu += num_npus;
+                }
+                Err(more) => faults.extend(more),
+            }
+        }
+        faults.into_result(())?;
+        let Some(first) = groups.first() else {
+            let fault = Fault::new(dir.display().to_string(), "has no folder `group0`");
+            return Err(fault.hint("name a folder that `servingsim run --chakra-dir` wrote").into());
+        };
+        let fabric = &first.setup.fabric;
+        let topologies = groups.iter().map(|group| group.setup.fabric.topology.clone()).collect();
+        let machine = Machine::new(topologies, fabric.system.clone(), fabric.memory);
+        let (given, ends, graphs) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Ok(Self { groups, machine, given, ends, graphs, num_noted: 0 })
+    }
+
+    /// Gives an NPU its part of a step at `at`, after everything that happens before.
+    fn begin(&mut self, step: Step, npu: u64, at: Instant, args: &ReplayArgs) -> Result<(), Faults> {
+        let unknown = |what: String| Fault::new("begins.csv", what).hint("the folder is not as it was written");
+        let group = self.groups.get(step.0 as usize);
+        let group = group.ok_or_else(|| unknown(format!("there is no group {}", step.0)))?;
+        if at < self.machine.now() {
+            return Err(unknown(format!("{at} stands after {}", self.machine.now())).into());
+        }
+        let first_npu = group.first_npu;
+        let graphs = match self.graphs.entry(step) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(unread) => {
+                let prefix = group.dir.join(format!("batch{}", step.1)).join("llm");
+                let set = read_set(&prefix, group.setup.fabric.topology.num_npus(), args)?;
+                let built = astra::graphs(&set, &group.setup, &prefix)?;
+                unread.insert(built.into_iter().map(|built| Some(built.graph)).collect())
+            }
+        };
+        let graph = graphs.get_mut(npu as usize).and_then(Option::take);
+        let graph =
+            graph.ok_or_else(|| unknown(format!("NPU {npu} is given batch {} twice, or is not there", step.1)))?;
+        self.run_to(Some(at));
+        let id = NpuId::from(first_npu + npu as usize);
+        self.given.entry(id).or_default().push((step, npu));
+        self.machine.begin(id, graph);
+        self.note_ends();
+        Ok(())
+    }
+
+    /// Lets everything up to and including `until` happen, or everything there is.
+    fn run_to(&mut self, until: Option<Instant>) {
+        // What begins in one nanosecond begins before anything that follows from it.
+        while until != Some(self.machine.now())
+            && self.machine.next_event_time().is_some_and(|next| until.is_none_or(|until| next <= until))
+        {
+            self.machine.step();
+            self.num_noted = 0;
+            self.note_ends();
+        }
+        if let Some(until) = until.filter(|&until| until > self.machine.now()) {
+            self.machine.advance_to(until);
+            self.num_noted = 0;
+        }
+    }
+
+    fn note_ends(&mut self) {
+        for &npu in &self.machine.finished()[self.num_noted..] {
+            let given = self.given.get_mut(&npu).filter(|given| !given.is_empty());
+            if let Some((step, number)) = given.map(|given| given.remove(0)) {
+                self.ends.insert((step, number), self.machine.now());
+            }
+        }
+        self.num_noted = self.machine.finished().len();
+    }
+}
+
+/// The rows of a table of whole numbers, those of these columns.
+fn table<const N: usize>(path: &Path, columns: [&str; N]) -> Result<Vec<[u64; N]>, Faults> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let fault = Fault::new(name.as_str(), format!("can't be read: {error}"));
+        fault.hint("name a folder that `servingsim run --chakra-dir` wrote")
+    })?;
+    let mut lines = text.lines();
+    let header: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
+    let mut faults = Faults::new();
+    let places = columns.map(|column| {
+        let place = header.iter().position(|other| *other == column);
+        if place.is_none() {
+            faults.push(Fault::new(name.as_str(), format!("has no column `{column}`")));
+        }
+        place.unwrap_or_default()
+    });
+    let mut rows = Vec::new();
+    for (line, number) in lines.zip(2..) {
+        let fields: Vec<&str> = line.split(',').collect();
+        let values = places.map(|place| fields.get(place).and_then(|field| field.parse().ok()));
+        match values.iter().copied().collect::<Option<Vec<u64>>>().and_then(|row| row.try_into().ok()) {
+            Some(row) => rows.push(row),
+            None => {
+                let at = Position { line: number, column: 1 };
+                faults.push(Fault::new(name.as_str(), "a row has something else than whole numbers").at(at));
+                break;
+            }
+        }
+    }
+    faults.into_result(rows)
+}
