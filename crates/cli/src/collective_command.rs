@@ -10,6 +10,7 @@ use network::{
     Outcome, Plan, System, Topology, replay,
 };
 use report::CollectiveTime;
+use units::Instant;
 
 use crate::Failure;
 use crate::args::{CollectiveArgs, Format};
@@ -17,7 +18,10 @@ use crate::args::{CollectiveArgs, Format};
 /// Beyond this the clock would run over.
 const LONGEST_NS: f64 = 1e18;
 
-/// Most NPUs; each message of theirs is an event where links are shared.
+/// Most messages that are run one by one: some minutes.
+const MESSAGES_MAX: f64 = 1e9;
+
+/// Most NPUs.
 const NPUS_MAX: u64 = 1 << 20;
 
 pub(crate) fn collective(args: &CollectiveArgs) -> Result<(), Failure> {
@@ -104,6 +108,11 @@ fn time(
     let plan = Plan::new(topology, system, collective).map_err(|why| fault(why.to_string()))?;
     if plan.longest_ns() > LONGEST_NS {
         return Err(fault("it could take longer than 31 years".to_owned()).hint("use fewer bytes, faster links"));
+    }
+    let mut together = vec![Instant::ZERO; topology.num_npus()];
+    if !plan.advance(&mut together) && plan.num_messages() > MESSAGES_MAX {
+        let message = format!("it has no closed form, and {:.0e} messages are too many to run", plan.num_messages());
+        return Err(fault(message).hint("use fewer NPUs or chunks"));
     }
     let mut graph = Graph::with_capacity(1);
     graph.then(Op::Collective(collective));

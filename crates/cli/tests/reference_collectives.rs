@@ -1,5 +1,6 @@
 //! Recorded collectives of ASTRA-Sim through `servingsim collective`, to the nanosecond; what it can't do is refused.
 
+#[expect(dead_code, reason = "it needs no files")]
 mod support;
 
 use std::collections::BTreeMap;

@@ -130,6 +130,12 @@ impl Plan {
         self.num_chunks as f64 * self.phases.iter().map(Phase::limit_ns).sum::<f64>()
     }
 
+    /// Messages that all NPUs of the topology send.
+    pub fn num_messages(&self) -> f64 {
+        let all = (self.num_npus as f64) * (self.num_chunks as f64);
+        all * self.phases.iter().map(|phase| phase.messages() as f64).sum::<f64>()
+    }
+
     /// How long it can take at the most, in nanoseconds, and if every link had to be waited for.
     pub fn longest_ns(&self) -> f64 {
         let all = (self.num_npus as f64) * (self.num_chunks as f64);

@@ -196,19 +196,35 @@ impl Phase {
     /// How long a member's messages take one after the other, with everything that goes with them: no schedule of any
     /// number of members takes longer than all of theirs together.
     pub(super) fn work_ns(&self) -> f64 {
-        let messages = match self.routine {
-            Routine::Ring { rounds, .. } => rounds,
-            Routine::Direct { .. } => 2 * (self.members as u64 - 1),
-            Routine::Halving(halving) => halving.rounds(),
-            Routine::Tree { .. } => 3,
+        let farthest = self.links.hops(0, self.members / 2);
+        let (largest, hops) = match self.routine {
+            Routine::Ring { message_bytes, .. } => (message_bytes, self.links.hops(0, 1)),
+            Routine::Direct { message_bytes, .. } => (message_bytes, farthest),
+            Routine::Halving(halving) => {
+                let sizes = (0..halving.rounds()).map(|round| halving.message_bytes(round));
+                (sizes.max().unwrap_or(0), farthest)
+            }
+            Routine::Tree { bytes, .. } => (bytes, farthest),
             Routine::Measured { time, .. } => return time.ns() as f64,
         };
-        let hops = self.links.hops(0, self.members / 2) as f64;
-        let endpoint_ns = self.endpoint_delay.ns() as f64;
-        let largest = self.bytes_out.max(self.bytes_out.saturating_mul(self.members as u64));
-        let reduction_ns = 3.0 * largest as f64 / self.local_memory_gb_per_s;
         let link_ns = self.links.latency_ns + self.links.serialisation_ns(largest);
-        (messages + 1) as f64 * (hops * link_ns + endpoint_ns + reduction_ns)
+        let endpoint_ns = self.endpoint_delay.ns() as f64;
+        let reduction_ns = 3.0 * largest as f64 / self.local_memory_gb_per_s;
+        (self.messages() + 1) as f64 * (hops as f64 * link_ns + endpoint_ns + reduction_ns)
+    }
+
+    /// Messages that a member sends, the one that sends most.
+    pub(super) fn messages(&self) -> u64 {
+        let once_round = self.members as u64 - 1;
+        match self.routine {
+            Routine::Ring { rounds, .. } => rounds,
+            Routine::Direct { .. } if self.kind == CollectiveKind::AllReduce => 2 * once_round,
+            Routine::Direct { .. } => once_round,
+            Routine::Halving(halving) => halving.rounds(),
+            // An inner member sends up once and down twice.
+            Routine::Tree { .. } => once_round.min(3),
+            Routine::Measured { .. } => 0,
+        }
     }
 
     pub(super) fn steps(&self) -> u64 {
@@ -225,21 +241,20 @@ impl Phase {
     }
 
     pub(super) fn bytes_sent(&self) -> u64 {
-        let once_round = self.members as u64 - 1;
         match self.routine {
-            Routine::Ring { message_bytes, rounds, .. } => message_bytes * rounds,
-            Routine::Direct { message_bytes, .. } => {
-                let passes = if self.kind == CollectiveKind::AllReduce { 2 } else { 1 };
-                message_bytes * passes * once_round
+            Routine::Ring { message_bytes, .. } | Routine::Direct { message_bytes, .. } => {
+                message_bytes * self.messages()
             }
             Routine::Halving(halving) => (0..halving.rounds()).map(|round| halving.message_bytes(round)).sum(),
-            // An inner member sends up once and down twice.
-            Routine::Tree { bytes, .. } => bytes * once_round.min(3),
-            Routine::Measured { bytes, .. } => match self.kind {
-                CollectiveKind::AllReduce => 2 * (bytes / self.members as u64) * once_round,
-                CollectiveKind::AllGather => bytes * once_round,
-                CollectiveKind::ReduceScatter | CollectiveKind::AllToAll => bytes / self.members as u64 * once_round,
-            },
+            Routine::Tree { bytes, .. } => bytes * self.messages(),
+            Routine::Measured { bytes, .. } => {
+                let (members, once_round) = (self.members as u64, self.members as u64 - 1);
+                match self.kind {
+                    CollectiveKind::AllReduce => 2 * (bytes / members) * once_round,
+                    CollectiveKind::AllGather => bytes * once_round,
+                    CollectiveKind::ReduceScatter | CollectiveKind::AllToAll => bytes / members * once_round,
+                }
+            }
         }
     }
 }
