@@ -43,13 +43,12 @@ pub fn graphs(set: &TraceSet, setup: &Setup, prefix: &Path) -> Result<Vec<TraceG
         collectives_ns: HashMap::new(),
         faults: Vec::new(),
         longest_ns: 0.0,
-        source: String::new(),
+        prefix,
         npu: 0,
     };
     let mut graphs = Vec::with_capacity(set.traces.len());
     for (trace, npu) in set.traces.iter().zip(0..) {
         builder.npu = npu;
-        builder.source = file_path(prefix, npu).display().to_string();
         graphs.push(builder.graph(trace));
     }
     let mut faults = Faults::new();
@@ -73,7 +72,7 @@ struct Builder<'a> {
     faults: Vec<Fault>,
     /// How long all that was seen takes one after the other.
     longest_ns: f64,
-    source: String,
+    prefix: &'a Path,
     npu: u32,
 }
 
@@ -149,7 +148,8 @@ impl Builder<'_> {
 
     fn fault(&mut self, node: &TraceNode, attribute: &str, message: String) -> &mut Fault {
         let path = format!("node {}, {attribute}", node.id);
-        self.faults.push(Fault::new(self.source.as_str(), message).path(path));
+        let source = file_path(self.prefix, self.npu).display().to_string();
+        self.faults.push(Fault::new(source, message).path(path));
         let last = self.faults.len() - 1;
         &mut self.faults[last]
     }

@@ -3,6 +3,7 @@
 use diagnostics::Fault;
 use prost::Message;
 
+use crate::set::Source;
 use crate::wire::{GlobalMetadata, Node};
 
 /// Bytes of the longest varint.
@@ -23,7 +24,7 @@ pub(crate) struct Messages {
 ///
 /// # Errors
 /// The first place where the bytes are not what the format says. What follows it can't be told from noise.
-pub(crate) fn messages(source: &str, bytes: &[u8]) -> Result<Messages, Fault> {
+pub(crate) fn messages(source: Source<'_>, bytes: &[u8]) -> Result<Messages, Fault> {
     if bytes.is_empty() {
         return Err(Fault::new(source, "is empty").hint("even a trace without nodes has a message of metadata"));
     }
@@ -40,7 +41,7 @@ pub(crate) fn messages(source: &str, bytes: &[u8]) -> Result<Messages, Fault> {
 }
 
 /// Takes one message, which is `what`, off `rest`, the end of `all`.
-fn message<M: Message + Default>(source: &str, all: &[u8], rest: &mut &[u8], what: &str) -> Result<M, Fault> {
+fn message<M: Message + Default>(source: Source<'_>, all: &[u8], rest: &mut &[u8], what: &str) -> Result<M, Fault> {
     let offset = all.len() - rest.len();
     let fault = |message: String| Fault::new(source, message).path(format!("byte {offset}"));
     let Some((length, after)) = varint(rest) else {

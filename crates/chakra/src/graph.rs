@@ -3,13 +3,14 @@
 use diagnostics::Fault;
 
 use crate::faults::Collected;
+use crate::set::Source;
 use crate::trace::TraceNode;
 
 /// Nodes of a circle that are named.
 const CIRCLE_MAX: usize = 8;
 
 /// Checks the nodes of the file called `source`.
-pub(crate) fn check(source: &str, nodes: &[TraceNode], faults: &mut Collected) {
+pub(crate) fn check(source: Source<'_>, nodes: &[TraceNode], faults: &mut Collected) {
     let mut places: Vec<(u64, usize)> = nodes.iter().enumerate().map(|(place, node)| (node.id, place)).collect();
     places.sort_unstable();
     let mut is_sound = true;
@@ -49,7 +50,7 @@ pub(crate) fn check(source: &str, nodes: &[TraceNode], faults: &mut Collected) {
     }
 }
 
-fn circle_fault(source: &str, nodes: &[TraceNode], circle: &[usize]) -> Fault {
+fn circle_fault(source: Source<'_>, nodes: &[TraceNode], circle: &[usize]) -> Fault {
     let via: Vec<String> = circle.iter().skip(1).take(CIRCLE_MAX).map(|&place| nodes[place].id.to_string()).collect();
     let rest = if circle.len() > CIRCLE_MAX + 1 { ", …" } else { "" };
     let message = match via.len() {

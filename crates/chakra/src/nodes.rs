@@ -7,6 +7,7 @@ use diagnostics::Fault;
 use crate::attributes::Attributes;
 use crate::faults::Collected;
 use crate::numbering::{NodeType, Numbering};
+use crate::set::Source;
 use crate::trace::{Collective, CollectiveType, MemoryKind, Message, NodeKind, Tensor, TraceNode};
 use crate::wire::{self, Attribute, Value};
 
@@ -20,7 +21,7 @@ const UINT64: RangeInclusive<i128> = 0..=u64::MAX as i128;
 /// The node that `node` is in the file of NPU `npu`, called `source`. Where a fault is added to `faults`, something
 /// stands for what is wrong.
 pub(crate) fn node(
-    source: &str,
+    source: Source<'_>,
     npu: u32,
     numbering: Numbering,
     node: wire::Node,
@@ -43,7 +44,7 @@ pub(crate) fn node(
 
 /// Reads the attributes of one node.
 struct Reader<'a> {
-    source: &'a str,
+    source: Source<'a>,
     node_id: u64,
     number: i32,
     numbering: Numbering,

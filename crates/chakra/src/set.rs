@@ -1,6 +1,6 @@
 //! Sets of files: one of each NPU, read in the order of the NPUs.
 
-use std::io;
+use std::io::{self, Read};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::{fs, panic, thread};
@@ -16,6 +16,9 @@ use crate::{graph, nodes};
 
 /// Fewer files than this aren't worth a second thread.
 const FILES_PER_THREAD_MIN: usize = 32;
+
+/// Bytes of a file that are asked for at first.
+const READ_BYTES: usize = 4 << 10;
 
 /// The traces of all NPUs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,22 @@ pub struct File<'a> {
     pub bytes: &'a [u8],
 }
 
+/// What faults call a file. Its name is put together only for them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source<'a> {
+    Named(&'a str),
+    Numbered { prefix: &'a Path, npu: u32 },
+}
+
+impl From<Source<'_>> for String {
+    fn from(source: Source<'_>) -> Self {
+        match source {
+            Source::Named(name) => name.to_owned(),
+            Source::Numbered { prefix, npu } => file_path(prefix, npu).display().to_string(),
+        }
+    }
+}
+
 /// The path of the file of NPU `npu`: `<prefix>.<npu>.et`.
 pub fn file_path(prefix: &Path, npu: u32) -> PathBuf {
     let mut path = prefix.as_os_str().to_owned();
@@ -51,24 +70,28 @@ pub fn file_path(prefix: &Path, npu: u32) -> PathBuf {
 /// read, are cut off or no protobuf, nodes that lack attributes or have wrong ones, are there twice, or wait for nodes
 /// that are not there or for themselves, and nodes that disagree about the numbering.
 pub fn read_set(prefix: &Path, num_npus: u32, numbering: Option<Numbering>) -> Result<TraceSet, Faults> {
-    let parsed = in_order((0..num_npus).collect(), |npu| {
-        let path = file_path(prefix, npu);
-        match fs::read(&path) {
-            Ok(bytes) => parse(npu, &path.display().to_string(), &bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Parsed { is_missing: true, ..Parsed::default() },
-            Err(error) => Parsed::faulty(Fault::new(path.display().to_string(), format!("can't be read: {error}"))),
-        }
+    let name = |npu| Source::Numbered { prefix, npu };
+    let parsed = in_order((0..num_npus).collect(), |npu| match read(&file_path(prefix, npu)) {
+        Ok(bytes) => parse(npu, name(npu), &bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Parsed { is_missing: true, ..Parsed::default() },
+        Err(error) => Parsed::faulty(Fault::new(name(npu), format!("can't be read: {error}"))),
     });
     let source = prefix.display().to_string();
-    let name = |npu| file_path(prefix, npu).display().to_string();
     let mut faults = Collected::default();
     let missing: Vec<u32> =
         (0..num_npus).zip(&parsed).filter(|(_, file)| file.is_missing).map(|(npu, _)| npu).collect();
     if !missing.is_empty() {
-        let example = format!("the trace of NPU {} is looked for at {}", missing[0], name(missing[0]));
+        let example = format!("the trace of NPU {} is looked for at {}", missing[0], String::from(name(missing[0])));
         faults.push(|| Fault::new(&*source, format!("no file for {}", listed(&missing))).hint(example));
     }
     assemble(&source, name, parsed, numbering, faults)
+}
+
+/// All of a file. Behind `take`, its length is not asked for first, which takes as long as reading a short file.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(READ_BYTES);
+    fs::File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Decodes files that are in memory already: the one of NPU 0, of NPU 1 and so on.
@@ -77,9 +100,9 @@ pub fn read_set(prefix: &Path, num_npus: u32, numbering: Option<Numbering>) -> R
 /// As [`read_set`] has them.
 pub fn decode(files: &[File<'_>], numbering: Option<Numbering>) -> Result<TraceSet, Faults> {
     let numbered = (0..).zip(files).collect();
-    let parsed = in_order(numbered, |(npu, file): (u32, &File<'_>)| parse(npu, file.name, file.bytes));
+    let parsed = in_order(numbered, |(npu, file): (u32, &File<'_>)| parse(npu, Source::Named(file.name), file.bytes));
     let source = files.first().map_or("traces", |file| file.name);
-    assemble(source, |npu| files[npu as usize].name.to_owned(), parsed, numbering, Collected::default())
+    assemble(source, |npu| Source::Named(files[npu as usize].name), parsed, numbering, Collected::default())
 }
 
 /// A file whose bytes were understood, or not; what its types mean is still open.
@@ -99,7 +122,7 @@ impl Parsed {
     }
 }
 
-fn parse(npu: u32, name: &str, bytes: &[u8]) -> Parsed {
+fn parse(npu: u32, name: Source<'_>, bytes: &[u8]) -> Parsed {
     match frames::messages(name, bytes) {
         Ok(messages) => Parsed { evidence: Evidence::of(npu, &messages.nodes), messages, ..Parsed::default() },
         Err(fault) => Parsed::faulty(fault),
@@ -107,9 +130,9 @@ fn parse(npu: u32, name: &str, bytes: &[u8]) -> Parsed {
 }
 
 /// Makes traces of the files of a set called `source`, of which `name` tells the names.
-fn assemble(
+fn assemble<'a>(
     source: &str,
-    name: impl Fn(u32) -> String + Sync,
+    name: impl Fn(u32) -> Source<'a> + Sync,
     parsed: Vec<Parsed>,
     numbering: Option<Numbering>,
     mut faults: Collected,
@@ -130,7 +153,7 @@ fn assemble(
         .iter()
         .map(|file| file.messages.nodes.iter().filter(|node| !node.ctrl_deps.is_empty()).count() as u64)
         .sum();
-    let converted = in_order((0..).zip(parsed).collect(), |(npu, file)| convert(npu, &name, numbering, file));
+    let converted = in_order((0..).zip(parsed).collect(), |(npu, file)| convert(npu, name(npu), numbering, file));
     let mut traces = Vec::with_capacity(converted.len());
     for (trace, found) in converted {
         traces.push(trace);
@@ -139,11 +162,10 @@ fn assemble(
     faults.into_faults(source).into_result(TraceSet { numbering, traces, num_nodes_with_ctrl_deps })
 }
 
-fn convert(npu: u32, name: &impl Fn(u32) -> String, numbering: Numbering, file: Parsed) -> (Trace, Collected) {
+fn convert(npu: u32, name: Source<'_>, numbering: Numbering, file: Parsed) -> (Trace, Collected) {
     let Parsed { messages: Messages { metadata, nodes: unread }, mut faults, .. } = file;
-    let name = name(npu);
-    let nodes: Vec<_> = unread.into_iter().map(|node| nodes::node(&name, npu, numbering, node, &mut faults)).collect();
-    graph::check(&name, &nodes, &mut faults);
+    let nodes: Vec<_> = unread.into_iter().map(|node| nodes::node(name, npu, numbering, node, &mut faults)).collect();
+    graph::check(name, &nodes, &mut faults);
     (Trace { metadata: convert_metadata(metadata), nodes }, faults)
 }
 
@@ -160,8 +182,9 @@ fn convert_metadata(metadata: GlobalMetadata) -> Metadata {
     converted
 }
 
-fn disagreement(name: &impl Fn(u32) -> String, one: Witness, other: Witness) -> Fault {
-    let tell = |Witness { npu, node_id, what }: Witness| format!("node {node_id} of {} ({what})", name(npu));
+fn disagreement<'a>(name: &impl Fn(u32) -> Source<'a>, one: Witness, other: Witness) -> Fault {
+    let tell =
+        |Witness { npu, node_id, what }: Witness| format!("node {node_id} of {} ({what})", String::from(name(npu)));
     let message = format!(
         "the files disagree about the numbering of node types: {} has {}, {} has {}",
         tell(one),
