@@ -189,12 +189,22 @@ impl Builder<'_> {
             *fault = fault.clone().hint(format!("describe `{name}` in the memory file"));
             return None;
         }
-        if tensor.location != MemoryKind::Npu && tensor.device >= num_devices {
+        let is_private = match location {
+            Location::Npu => true,
+            Location::Host(_) => memory.host.is_private(),
+            Location::Pool(_) => memory.pool.is_some_and(|pool| pool.is_private()),
+        };
+        if !is_private && tensor.device >= num_devices {
             let message = format!("is {}, and `{name}` has {num_devices} devices", tensor.device);
             self.fault(node, "tensor_device", message);
             return None;
         }
-        Some(location)
+        // Where each NPU has its own, which device is named doesn't matter.
+        Some(match location {
+            Location::Host(_) if is_private => Location::Host(0),
+            Location::Pool(_) if is_private => Location::Pool(0),
+            _ => location,
+        })
     }
 
     fn access(&mut self, node: &TraceNode, tensor: &Tensor) -> Op {

@@ -95,6 +95,10 @@ impl Reader<'_> {
     }
 
     fn location(&mut self, attribute: Option<&Attribute>) -> MemoryKind {
+        if attribute.is_none() && self.numbering == Numbering::MlCommons {
+            // MLCommons' own traces know of one memory, which ASTRA-Sim takes to be the host's.
+            return MemoryKind::Host;
+        }
         let wrong = match self.required("tensor_loc", attribute, UINT32) {
             None | Some(1) => return MemoryKind::Npu,
             Some(2) => return MemoryKind::Host,

@@ -95,7 +95,8 @@ pub struct Tensor {
     pub device: u32,
 }
 
-/// Which memory a tensor is in. A file may also say 0 (none) and 4 (storage), which nothing simulates.
+/// Which memory a tensor is in. A file may also say 0 (none) and 4 (storage), which nothing simulates; in MLCommons'
+/// numbering it may say nothing, and the host's is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryKind {
     /// The NPU's own, 1 in a file (LOCAL).

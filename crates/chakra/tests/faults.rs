@@ -102,11 +102,11 @@ fn attributes() {
     a.0.et at node 5, comm_size: is missing, which a collective needs (type 7 in MLCommons' numbering)",
     );
     check(
-        MlCommons,
+        Casys,
         2,
         &[uint32("tensor_device", 0)],
-        "a.0.et at node 5, tensor_size: is missing, which a load needs (type 2 in MLCommons' numbering)
-    a.0.et at node 5, tensor_loc: is missing, which a load needs (type 2 in MLCommons' numbering)",
+        "a.0.et at node 5, tensor_size: is missing, which a load needs (type 2 in LLMServingSim's numbering)
+    a.0.et at node 5, tensor_loc: is missing, which a load needs (type 2 in LLMServingSim's numbering)",
     );
     check(
         Casys,

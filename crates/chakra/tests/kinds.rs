@@ -32,6 +32,15 @@ fn defaults() {
     check(4, &tensor, "Pim { tensor: Tensor { bytes: 0, location: Pool, device: 0 }, channel: 0, time_ns: 0 }");
 }
 
+/// MLCommons' own traces know of one memory.
+#[test]
+fn memory_that_is_not_named() {
+    let files = [file(&[node(0, 2, &[uint64("tensor_size", 8)])])];
+    let set = decoded(&files, Some(Numbering::MlCommons)).expect("a sound file");
+    let kind = format!("{:?}", set.traces[0].nodes[0].kind);
+    assert_eq!(kind, "Load(Tensor { bytes: 8, location: Host, device: 0 })");
+}
+
 #[test]
 fn computations_on_the_host() {
     let host = "Compute { time_ns: 9, num_ops: 0, tensor_bytes: 0, on_host: true }";
