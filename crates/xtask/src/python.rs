@@ -15,7 +15,10 @@ pub(crate) fn set_up() -> Result<String, String> {
     let python = folder.join("bin").join("python");
     if installed(&python).as_deref() != Some(PROTOBUF) {
         let package = format!("protobuf=={PROTOBUF}");
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+        let make = || run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
+        // Debian's own Python leaves the module out of its package.
+        make()
+            .or_else(|_| run(Command::new("apt-get").args(["install", "-y", "python3-venv"])).and_then(|()| make()))?;
         run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", &package]))?;
     }
     python.into_os_string().into_string().map_err(|path| format!("{} is not UTF-8", path.display()))
