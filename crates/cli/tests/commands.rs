@@ -26,6 +26,8 @@ fn help() {
     let folder = Folder::new();
     insta::assert_snapshot!("help", folder.run(&["--help"]));
     insta::assert_snapshot!("help_run", folder.run(&["run", "--help"]));
+    insta::assert_snapshot!("help_collective", folder.run(&["collective", "--help"]));
+    insta::assert_snapshot!("help_replay", folder.run(&["replay", "--help"]));
     insta::assert_snapshot!("help_profile_fit", folder.run(&["profile", "fit", "--help"]));
     let version = folder.run(&["--version"]);
     assert_eq!(version.stdout, concat!("servingsim ", env!("CARGO_PKG_VERSION"), "\n"));
