@@ -1,13 +1,14 @@
 //! `servingsim run --chakra-dir` and `servingsim replay` on built-in examples.
 
 mod exports;
-#[allow(dead_code, reason = "it writes no files")]
 mod support;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
+use chakra::{Collective, CollectiveType, NodeKind, Numbering, Trace, TraceNode};
 use exports::{Compared, export_and_replay};
 use serde_json::Value;
 use support::Folder;
@@ -26,6 +27,46 @@ fn traces_of_the_built_in_examples_replay_as_the_runs_went() {
     }
     println!("{total:?}");
     assert!(total.scheduled >= 100 && total.alone >= 60, "{total:?}");
+}
+
+/// A thousand NPUs, begun together and one after the other, on links that are shared and on links that are not.
+#[test]
+fn an_all_reduce_of_a_thousand_npus() {
+    const NPUS: u32 = 1024;
+    let folder = Folder::new();
+    folder.write("network.yml", "topology: [Ring]\nnpus_count: [1024]\nbandwidth: [50]\nlatency: [500]\n");
+    folder
+        .write("system.json", r#"{"endpoint-delay": 10, "local-mem-bw": 1600, "all-reduce-implementation": ["ring"]}"#);
+    for (prefix, skew_ns) in [("together", 0), ("skewed", 100_000)] {
+        for npu in 0..NPUS {
+            let time_ns = u64::from(npu) * 7919 % (skew_ns + 1);
+            let compute = NodeKind::Compute { time_ns, num_ops: 0, tensor_bytes: 0, on_host: false };
+            let kind = CollectiveType::AllReduce;
+            let all_reduce = Collective { kind, bytes: 1 << 30, involved: None, priority: 0, group: None, time_ns: 0 };
+            let node = |id, kind, parents| TraceNode { id, name: String::new(), kind, parents };
+            let nodes = vec![node(0, compute, vec![]), node(1, NodeKind::Collective(all_reduce), vec![0])];
+            let mut bytes = Vec::new();
+            let trace = Trace { nodes, ..Trace::default() };
+            chakra::encode(&trace, Numbering::MlCommons, &mut bytes).expect("a vector takes everything");
+            folder.write(&format!("{prefix}.{npu}.et"), bytes);
+        }
+    }
+    let last = |prefix: &str, model: &str| {
+        let flags = ["--workload", prefix, "--network", "network.yml", "--system", "system.json"];
+        let start = Instant::now();
+        let said = folder.run(&[&["replay", "--network-model", model], &flags[..]].concat());
+        println!("{prefix}, {model}: {:.1} ms for the command", start.elapsed().as_secs_f64() * 1e3);
+        assert_eq!(said.code, Some(0), "{said}");
+        let cycles = said.stdout.lines().map(|line| line.split(", ").nth(1).expect("a time"));
+        cycles.map(|cycles| cycles.trim_end_matches(" cycles").parse::<u64>().expect("cycles")).max().expect("an NPU")
+    };
+    let flags = "collective --kind all_reduce --topology Ring --npus 1024 --bandwidth 50 --latency 500 --bytes 1073741824 --local-mem-bw 1600";
+    let alone = folder.run(&flags.split(' ').collect::<Vec<_>>()).stdout;
+    for model in ["unaware", "aware"] {
+        assert_eq!(format!("{}\n", last("together", model)), alone, "on a ring no two messages meet");
+    }
+    let skewed = ["unaware", "aware"].map(|model| last("skewed", model));
+    assert!(alone.trim().parse::<u64>().expect("a time") < skewed[0] && skewed[0] <= skewed[1], "{skewed:?}");
 }
 
 /// The names of all files below `dir`, with `/` between folders.

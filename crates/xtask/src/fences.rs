@@ -10,7 +10,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("network", &["model", "moe", "kvcache", "latency", "engine", "serde"]),
     ("kvcache", &["units", "model", "network", "latency", "engine", "serde"]),
     ("moe", &["units", "model", "network", "latency", "engine", "serde"]),
-    ("astra", &["model", "moe", "kvcache", "latency", "engine", "config", "chakra", "serde"]),
+    ("astra", &["model", "moe", "kvcache", "latency", "engine", "config", "serde"]),
     ("chakra", &["units", "network", "engine", "serde_json", "config"]),
     ("latency", &["network", "kvcache", "moe", "engine", "config"]),
     ("engine", &["config", "workload", "metrics", "report", "clap", "rayon"]),
