@@ -350,7 +350,11 @@ impl<'p> Writer<'p> {
         };
         let waits_for = match layout {
             Layout::Physical => self.next_waits_for.concat(),
-            Layout::Converted => self.next_waits_for[last_lane].clone(),
+            Layout::Converted => match (&self.next_waits_for[last_lane][..], self.latest_collective) {
+                // Where a stage is one NPU, the converter passes over the collective of its experts here.
+                (&[last], Some(collective)) if spec.tp == 1 && last == collective => vec![self.latest_compute],
+                (waits_for, _) => waits_for.to_vec(),
+            },
         };
         let stem = self.latest_row.map_or(next_row, |row| row.0);
         self.push(output, &waits_for, stem, part);
