@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use chakra::{CollectiveType, MemoryKind, NodeKind, Tensor, Trace, TraceNode, TraceSet, file_path};
 use diagnostics::{Fault, Faults};
-use network::{Collective, CollectiveKind, DimMask, Graph, Location, Op, Plan};
+use network::{Collective, CollectiveKind, DimMask, Graph, Impossible, Location, Op, Plan};
 use units::Duration;
 
 use crate::{Roofline, Setup};
@@ -68,7 +68,7 @@ struct Builder<'a> {
     setup: &'a Setup,
     roofline: Option<Roofline>,
     /// How long collectives take at the most, all members together.
-    collectives_ns: HashMap<Collective, f64>,
+    collectives_ns: HashMap<Collective, Result<f64, Impossible>>,
     faults: Vec<Fault>,
     /// How long all that was seen takes one after the other.
     longest_ns: f64,
@@ -225,6 +225,8 @@ impl Builder<'_> {
             let fault =
                 self.fault(node, "type", "computes in a memory without PIM channels (ASTRA-Sim exits)".to_owned());
             *fault = fault.clone().hint("give that memory `pim-channels` in the memory file");
+        } else if channel >= num_channels {
+            self.fault(node, "tensor_channel", format!("is {channel}, and a device has {num_channels} channels"));
         }
         Op::Pim { location, channel, time: Duration::from_ns(time_ns), bytes: tensor.bytes }
     }
@@ -255,12 +257,19 @@ impl Builder<'_> {
         };
         let collective = Collective { kind, bytes: collective.bytes, dims };
         let fabric = &self.setup.fabric;
-        let all_ns = self.collectives_ns.entry(collective).or_insert_with(|| {
+        let plan = self.collectives_ns.entry(collective).or_insert_with(|| {
             let plan = Plan::new(&fabric.topology, &fabric.system, collective);
-            plan.map_or(0.0, |plan| plan.longest_ns())
+            plan.map(|plan| plan.longest_ns())
         });
-        // Each member counts its own part.
-        self.longest_ns += *all_ns / fabric.topology.num_npus() as f64;
+        match *plan {
+            // Each member counts its own part.
+            Ok(all_ns) => self.longest_ns += all_ns / fabric.topology.num_npus() as f64,
+            // It will be found when it is run.
+            Err(why) if why.never_ends() => {}
+            Err(why) => {
+                self.fault(node, "comm_type", why.to_string());
+            }
+        }
         Op::Collective(collective)
     }
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use diagnostics::{Fault, Faults};
 use documents::Document;
-use network::{Fabric, Memory, MemoryDevices};
+use network::{Block, Dimension, Fabric, Memory, MemoryDevices, NetworkModel, Topology};
 
 pub use graphs::{TraceGraph, graphs};
 pub use setup::{Options, PimChannels, Roofline, Setup};
@@ -74,7 +74,17 @@ fn read_documents(
 ) -> Result<Loaded, Faults> {
     options.assert_sound();
     let mut report = Report::default();
-    let network = report.take(network).map(|document| network_file::read(&document, &mut report)).unwrap_or_default();
+    let network = report.take(network).map(|document| {
+        let network = network_file::read(&document, &mut report);
+        let is_double = |dim: &Dimension| dim.block == Block::Ring && dim.npus == 2;
+        let mut dims = network.topology.iter().flat_map(Topology::dims);
+        if options.network_model == NetworkModel::Aware && dims.any(is_double) {
+            let message = "with shared links, a ring of two NPUs has the same link twice (ASTRA-Sim aborts)";
+            report.faults.push(Fault::new(document.name.as_str(), message).hint("write FullyConnected"));
+        }
+        network
+    });
+    let network = network.unwrap_or_default();
     let system = report.take(system).and_then(|document| {
         let num_dims = network.num_dims;
         system_file::read(&document, num_dims, options, &mut report)

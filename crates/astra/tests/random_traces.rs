@@ -176,6 +176,11 @@ fn setups() -> impl Strategy<Value = Setup> {
     });
     (vec(dim, 1..=3), system, memory, 0..3u32, option::weighted(0.2, 1.0..1e3f64)).prop_map(
         |(dims, mut system, memory, channels, peak_tflops)| {
+            // With shared links there are no rings of two.
+            let is_double = |dim: &Dimension| dim.block == Block::Ring && dim.npus == 2;
+            if dims.iter().any(is_double) {
+                system.network_model = NetworkModel::Unaware;
+            }
             let algorithms = |kind| (0..dims.len()).map(|dim| system.algorithms.get(kind, dim)).collect::<Vec<_>>();
             system.algorithms = Algorithms::of_all_kinds(algorithms(network::CollectiveKind::AllReduce));
             Setup {

@@ -138,7 +138,13 @@ proptest! {
     #[test]
     fn setups_read_back((setup, options) in setups()) {
         let texts = Texts::of(&setup).unwrap();
-        let loaded = texts.read(&options).unwrap();
+        let loaded = texts.read(&options);
+        let mut dims = setup.fabric.topology.dims().iter();
+        if options.network_model == NetworkModel::Aware && dims.any(|dim| dim.block == Block::Ring && dim.npus == 2) {
+            prop_assert!(loaded.is_err(), "shared links in a ring of two");
+            return Ok(());
+        }
+        let loaded = loaded.unwrap();
         prop_assert_eq!(&loaded.setup, &setup, "{:#?}", &texts);
         prop_assert_eq!(&loaded.notes, &["system.json: `scheduling-policy` changes nothing"]);
         prop_assert_eq!(Texts::of(&loaded.setup).unwrap(), texts);

@@ -65,9 +65,10 @@ pub(crate) struct ReplayArgs {
     /// for each step it is printed when it ended then and when it ends now.
     #[arg(long, value_name = "DIR", conflicts_with = "workload", required_unless_present = "workload")]
     pub(crate) schedule: Option<PathBuf>,
-    /// Whether messages slow each other down: unaware (never) or aware (a link carries one at a time).
-    #[arg(long, value_name = "MODEL", default_value = "unaware")]
-    pub(crate) network_model: Model,
+    /// Whether messages slow each other down: unaware (never) or aware (a link carries one at a time) [default: unaware; of
+    /// a schedule, as in its run].
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) network_model: Option<Model>,
     /// Factor of the endpoint delay.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
     pub(crate) injection_scale: f64,
@@ -81,7 +82,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, value_name = "SCHEMA", value_enum)]
     pub(crate) chakra_schema: Option<Schema>,
     /// How it is written.
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text", conflicts_with = "schedule")]
     pub(crate) format: Format,
     #[arg(long, hide = true, value_name = "FACTOR")]
     pub(crate) comm_scale: Option<f64>,

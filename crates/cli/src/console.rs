@@ -62,9 +62,9 @@ impl OutputFiles {
 
     /// Puts them in their places.
     pub(crate) fn commit(self) -> Result<(), Fault> {
+        self.traces.map_or(Ok(()), TraceWriter::commit)?;
         self.requests.map_or(Ok(()), CsvWriter::commit)?;
-        self.intervals.map_or(Ok(()), IntervalCsvWriter::commit)?;
-        self.traces.map_or(Ok(()), TraceWriter::commit)
+        self.intervals.map_or(Ok(()), IntervalCsvWriter::commit)
     }
 }
 

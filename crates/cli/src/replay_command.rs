@@ -7,7 +7,7 @@ use std::path::Path;
 use astra::{Files, Loaded, Options, TraceGraph};
 use chakra::TraceSet;
 use diagnostics::{Fault, Faults};
-use network::{Op, Outcome, Reason, Waiting, replay as run};
+use network::{NetworkModel, Op, Outcome, Reason, Waiting, replay as run};
 use units::{Duration, Instant, NpuId};
 
 use crate::Failure;
@@ -33,9 +33,9 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<(), Failure> {
     }
 }
 
-pub(crate) fn options(args: &ReplayArgs) -> Options {
+pub(crate) fn options(args: &ReplayArgs, default: NetworkModel) -> Options {
     Options {
-        network_model: args.network_model.0,
+        network_model: args.network_model.map_or(default, |model| model.0),
         injection_scale: args.injection_scale,
         queues_per_dim: args.num_queues_per_dim,
         has_rendezvous: args.rendezvous_protocol,
@@ -43,7 +43,7 @@ pub(crate) fn options(args: &ReplayArgs) -> Options {
 }
 
 fn replay_set(workload: &Path, files: &Files<'_>, args: &ReplayArgs) -> Result<(), Failure> {
-    let Loaded { setup, notes } = astra::read(files, &options(args))?;
+    let Loaded { setup, notes } = astra::read(files, &options(args, NetworkModel::default()))?;
     let set = read_set(workload, setup.fabric.topology.num_npus(), args)?;
     let graphs = astra::graphs(&set, &setup, workload)?;
     notes.iter().for_each(|note| eprintln!("note: {note}"));
@@ -91,6 +91,17 @@ fn as_astra_sim_says(finished: &[Instant], graphs: &[TraceGraph]) -> String {
     text
 }
 
+/// Why a node never ends.
+pub(crate) fn reason(waiting: &Waiting) -> String {
+    match waiting.reason {
+        Reason::Impossible(why) => why.to_string(),
+        Reason::Members => "waits for other members of the collective".to_owned(),
+        Reason::Message { from } => format!("waits for a message of NPU {from}"),
+        Reason::Receiver { to } => format!("waits for NPU {to} to ask for the message"),
+        Reason::Itself => "waits for nodes that wait for it".to_owned(),
+    }
+}
+
 /// Who waits for what.
 fn deadlock(set: &TraceSet, graphs: &[TraceGraph], num_finished: usize, waiting: &[(NpuId, Vec<Waiting>)]) -> String {
     let mut text = format!("{} of {} NPUs never finish", waiting.len(), waiting.len() + num_finished);
@@ -98,14 +109,7 @@ fn deadlock(set: &TraceSet, graphs: &[TraceGraph], num_finished: usize, waiting:
         for waiting in nodes.iter().take(NODES_NAMED_MAX) {
             let place = graphs[npu.index()].nodes[waiting.node as usize];
             let node = &set.traces[npu.index()].nodes[place];
-            let reason = match waiting.reason {
-                Reason::Impossible(why) => why.to_string(),
-                Reason::Members => "waits for other members of the collective".to_owned(),
-                Reason::Message { from } => format!("waits for a message of NPU {from}"),
-                Reason::Receiver { to } => format!("waits for NPU {to} to ask for the message"),
-                Reason::Itself => "waits for nodes that wait for it".to_owned(),
-            };
-            text += &format!("\n  NPU {npu}: node {} ({}) {reason}", node.id, node.name);
+            text += &format!("\n  NPU {npu}: node {} ({}) {}", node.id, node.name, reason(waiting));
         }
         if nodes.len() > NODES_NAMED_MAX {
             text += &format!("\n  NPU {npu}: {} more nodes wait", nodes.len() - NODES_NAMED_MAX);

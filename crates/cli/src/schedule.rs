@@ -11,42 +11,73 @@ use std::rc::Rc;
 
 use astra::{Files, Loaded, Setup};
 use diagnostics::{Fault, Faults, Position};
-use network::{Graph, Machine};
+use network::{CollectiveKind, Graph, Machine, NetworkModel, System};
 use units::{Instant, NpuId};
 
 use crate::Failure;
 use crate::args::ReplayArgs;
-use crate::replay_command::{options, read_set};
+use crate::replay_command::{options, read_set, reason};
+
+/// NPUs that a deadlock names.
+const NPUS_NAMED_MAX: usize = 8;
+
+/// The latest that a step may begin.
+const LATEST_NS: u64 = 1_000_000_000_000_000_000;
+
+const CHANGED: &str = "the folder is not as it was written";
 
 /// A group and one of its steps.
 type Step = (u64, u64);
 
 pub(crate) fn replay(dir: &Path, args: &ReplayArgs) -> Result<(), Failure> {
     let columns = ["group", "batch", "npu", "begin_ns"];
-    let begins = table(&dir.join("begins.csv"), columns)?;
+    let begins_file = dir.join("begins.csv");
+    let begins = table(&begins_file, columns)?;
     let columns = ["group", "batch", "instance", "first_npu", "num_npus", "end_ns"];
-    let parts = table(&dir.join("batches.csv"), columns)?;
+    let parts_file = dir.join("batches.csv");
+    let parts = table(&parts_file, columns)?;
     let mut cluster = Cluster::read(dir, args)?;
+    let of_begins = |what: String| Fault::new(begins_file.display().to_string(), what).hint(CHANGED);
     for [group, batch, npu, begin_ns] in begins {
-        cluster.begin((group, batch), npu, Instant::from_ns(begin_ns), args)?;
+        if begin_ns > LATEST_NS {
+            return Err(of_begins(format!("{begin_ns} ns is later than in 31 years")).into());
+        }
+        cluster.begin((group, batch), npu, Instant::from_ns(begin_ns), args, &of_begins)?;
     }
     cluster.run_to(None);
-    let mut out = io::stdout().lock();
-    writeln!(out, "group,batch,instance,recorded_ns,replayed_ns")?;
-    for [group, batch, instance, first_npu, num_npus, end_ns] in parts {
-        let ends = (first_npu..first_npu + num_npus).map(|npu| cluster.ends.get(&((group, batch), npu)));
-        let Some(last) = ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max()) else {
-            let message = format!("batch {batch} of group {group} never ends on all NPUs of instance {instance}");
-            return Err(Failure::Deadlock(message));
-        };
-        writeln!(out, "{group},{batch},{instance},{end_ns},{}", last.ns())?;
+    if let Some(deadlock) = cluster.deadlock() {
+        return Err(Failure::Deadlock(deadlock));
     }
+    let mut text = "group,batch,instance,recorded_ns,replayed_ns\n".to_owned();
+    for [group, batch, instance, first_npu, num_npus, end_ns] in parts {
+        let ends = (first_npu..first_npu.saturating_add(num_npus)).map(|npu| cluster.ends.get(&((group, batch), npu)));
+        let Some(last) = ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max()) else {
+            let what = format!("batch {batch} of group {group} was not given to all NPUs of instance {instance}");
+            return Err(Fault::new(parts_file.display().to_string(), what).hint(CHANGED).into());
+        };
+        text += &format!("{group},{batch},{instance},{end_ns},{}\n", last.ns());
+    }
+    io::stdout().lock().write_all(text.as_bytes())?;
     Ok(())
+}
+
+/// The model of links that a run had.
+fn network_model(dir: &Path) -> Result<NetworkModel, Fault> {
+    let path = dir.join("run.csv");
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&name, &error))?;
+    let known = NetworkModel::ALL.into_iter().find(|model| text == format!("network_model\n{}\n", model.name()));
+    known.ok_or_else(|| Fault::new(name, "does not name a model of links").hint(CHANGED))
+}
+
+fn unreadable(name: &str, error: &io::Error) -> Fault {
+    Fault::new(name, format!("can't be read: {error}")).hint("name a folder that `servingsim run --chakra-dir` wrote")
 }
 
 /// The groups of a run, side by side.
 struct Cluster {
     groups: Vec<Group>,
+    num_npus: usize,
     machine: Machine,
     /// By NPU, the steps it was given and has not finished.
     given: HashMap<NpuId, Vec<(Step, u64)>>,
@@ -64,18 +95,38 @@ struct Group {
     first_npu: usize,
 }
 
+impl Group {
+    /// Whether another group may share this one's system and memory.
+    fn is_alike(&self, other: &Setup) -> bool {
+        let (this, other) = (&self.setup.fabric, &other.fabric);
+        let num_dims = this.topology.dims().len().max(other.topology.dims().len());
+        let algorithms_agree = CollectiveKind::ALL.iter().all(|&kind| {
+            (0..num_dims).all(|dim| this.system.algorithms.get(kind, dim) == other.system.algorithms.get(kind, dim))
+        });
+        let rest = System { algorithms: this.system.algorithms.clone(), ..other.system.clone() };
+        algorithms_agree && this.system == rest && this.memory == other.memory
+    }
+}
+
 impl Cluster {
     fn read(dir: &Path, args: &ReplayArgs) -> Result<Self, Faults> {
         let mut faults = Faults::new();
-        let (mut groups, mut first_npu) = (Vec::new(), 0);
+        let (mut groups, mut first_npu) = (Vec::<Group>::new(), 0);
+        let network_model = network_model(dir)?;
         for number in 0.. {
             let group = dir.join(format!("group{number}"));
             if !group.is_dir() {
                 break;
             }
             let [network, system, memory] = ["network.yml", "system.json", "memory.json"].map(|name| group.join(name));
-            match astra::read(&Files { network: &network, system: &system, memory: Some(&memory) }, &options(args)) {
+            let files = Files { network: &network, system: &system, memory: Some(&memory) };
+            match astra::read(&files, &options(args, network_model)) {
                 Ok(Loaded { setup, .. }) => {
+                    if let Some(first) = groups.first().filter(|first| !first.is_alike(&setup)) {
+                        let message = format!("differs from {} in the system or the memory", first.dir.display());
+                        let fault = Fault::new(group.display().to_string(), message);
+                        faults.push(fault.hint("groups of one run share them; replay other groups one by one"));
+                    }
                     let num_npus = setup.fabric.topology.num_npus();
                     groups.push(Group { dir: group, setup, first_npu });
                     first_npu += num_npus;
@@ -92,12 +143,18 @@ impl Cluster {
         let topologies = groups.iter().map(|group| group.setup.fabric.topology.clone()).collect();
         let machine = Machine::new(topologies, fabric.system.clone(), fabric.memory);
         let (given, ends, graphs) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Ok(Self { groups, machine, given, ends, graphs, num_noted: 0 })
+        Ok(Self { groups, num_npus: first_npu, machine, given, ends, graphs, num_noted: 0 })
     }
 
     /// Gives an NPU its part of a step at `at`, after everything that happens before.
-    fn begin(&mut self, step: Step, npu: u64, at: Instant, args: &ReplayArgs) -> Result<(), Faults> {
-        let unknown = |what: String| Fault::new("begins.csv", what).hint("the folder is not as it was written");
+    fn begin(
+        &mut self,
+        step: Step,
+        npu: u64,
+        at: Instant,
+        args: &ReplayArgs,
+        unknown: &impl Fn(String) -> Fault,
+    ) -> Result<(), Faults> {
         let group = self.groups.get(step.0 as usize);
         let group = group.ok_or_else(|| unknown(format!("there is no group {}", step.0)))?;
         if at < self.machine.now() {
@@ -122,6 +179,24 @@ impl Cluster {
         self.machine.begin(id, graph);
         self.note_ends();
         Ok(())
+    }
+
+    /// Who waits for what, if anybody does.
+    fn deadlock(&self) -> Option<String> {
+        let mut stuck: Vec<_> = self.given.iter().filter(|(_, given)| !given.is_empty()).collect();
+        stuck.sort_unstable_by_key(|(npu, _)| **npu);
+        let mut text = format!("{} of {} NPUs never finish", stuck.len(), self.num_npus);
+        for (npu, given) in stuck.iter().take(NPUS_NAMED_MAX) {
+            let ((group, batch), number) = given[0];
+            let waiting = self.machine.waiting(**npu);
+            let Some(first) = waiting.first() else { continue };
+            let why = reason(first);
+            text += &format!("\n  NPU {number} of group {group}: node {} of batch {batch} {why}", first.node);
+        }
+        if stuck.len() > NPUS_NAMED_MAX {
+            text += &format!("\n  and {} more NPUs", stuck.len() - NPUS_NAMED_MAX);
+        }
+        (!stuck.is_empty()).then_some(text)
     }
 
     /// Lets everything up to and including `until` happen, or everything there is.
@@ -154,10 +229,7 @@ impl Cluster {
 /// The rows of a table of whole numbers, those of these columns.
 fn table<const N: usize>(path: &Path, columns: [&str; N]) -> Result<Vec<[u64; N]>, Faults> {
     let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let fault = Fault::new(name.as_str(), format!("can't be read: {error}"));
-        fault.hint("name a folder that `servingsim run --chakra-dir` wrote")
-    })?;
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(&name, &error))?;
     let mut lines = text.lines();
     let header: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
     let mut faults = Faults::new();

@@ -29,7 +29,8 @@ pub(crate) fn create(dir: &Path, args: &OutputArgs, deployment: &Deployment) -> 
         Ok(TraceGroup { num_dims: group.topology.dims().len(), files: files.to_vec() })
     });
     let groups = groups.collect::<Result<Vec<_>, Faults>>()?;
-    Ok(TraceWriter::create(dir, batches, args.chakra_schema.numbering(), &groups)?)
+    let (numbering, network_model) = (args.chakra_schema.numbering(), deployment.system.network_model);
+    Ok(TraceWriter::create(dir, batches, numbering, &groups, network_model)?)
 }
 
 fn pim_channels(deployment: &Deployment) -> PimChannels {

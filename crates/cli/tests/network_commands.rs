@@ -4,6 +4,7 @@ mod support;
 
 use chakra::{Collective, CollectiveType, Message, NodeKind, Numbering, Trace, TraceNode};
 use serde_json::Value;
+use std::time::Instant;
 use support::{Folder, Said};
 
 const NETWORK: &str = "topology: [FullyConnected]\nnpus_count: [3]\nbandwidth: [16]\nlatency: [20000]\n";
@@ -11,7 +12,7 @@ const SYSTEM: &str = r#"{"endpoint-delay": 10, "all-reduce-implementation": ["ri
     "all-gather-implementation": ["ring"], "reduce-scatter-implementation": ["ring"],
     "all-to-all-implementation": ["ring"], "local-mem-bw": 936}"#;
 const MEMORY: &str = r#"{"remote_mem": {"memory-type": "PER_NODE_MEMORY_EXPANSION", "mem-bw": 256, "mem-latency": 120,
-    "num-devices": 1}}"#;
+    "num-devices": 1, "pim-channels": 2}}"#;
 const FILES: [&str; 6] = ["--network", "network.yml", "--system", "system.json", "--memory", "memory.json"];
 
 /// A chain of nodes.
@@ -162,6 +163,24 @@ fn what_cannot_be_replayed() {
     check("half of it", good().run(&["replay", "--workload", "t", "--network", "network.yml"]));
     check("both", good().run(&[&["replay", "--workload", "t", "--schedule", "s"], &FILES[..]].concat()));
     check("no schedule", good().run(&["replay", "--schedule", "missing"]));
+    check(
+        "a channel too many",
+        replay(
+            &three(NodeKind::Pim {
+                tensor: chakra::Tensor { bytes: 8, location: chakra::MemoryKind::Host, device: 0 },
+                channel: 2,
+                time_ns: 5,
+            }),
+            &[],
+        ),
+    );
+    let halving = three(all_reduce(8));
+    halving.write("system.json", SYSTEM.replacen("ring", "doubleBinaryTree", 1));
+    check("a collective that ASTRA-Sim crashes on", replay(&halving, &[]));
+    let ring = good();
+    ring.write("network.yml", NETWORK.replace("FullyConnected", "Ring").replace("[3]", "[2]"));
+    check("a ring of two", replay(&ring, &["--network-model", "aware"]));
+    check("a schedule as JSON", good().run(&["replay", "--schedule", "s", "--format", "json"]));
     check("a wrong model", replay(&good(), &["--network-model", "awre"]));
     check("a wrong scale", replay(&good(), &["--injection-scale", "-1"]));
     insta::assert_snapshot!(shown);
@@ -193,6 +212,66 @@ fn schedules_that_were_changed() {
     );
     check("a column is missing", "traces/batches.csv", &batches.replacen("end_ns", "end", 1));
     insta::assert_snapshot!(shown);
+}
+
+/// Sizes at which a careless algorithm takes minutes.
+#[test]
+fn large_collectives() {
+    let folder = Folder::new();
+    let start = Instant::now();
+    for (flags, time) in [
+        ("--kind all_to_all --npus 1024 --latency 0 --endpoint-delay 0 --bytes 1024 --bandwidth 1000", Some("0")),
+        (
+            "--kind all_gather --algorithm direct --topology Ring --npus 262144 --latency 1 --bytes 1 --bandwidth 100",
+            None,
+        ),
+        (
+            "--kind all_reduce --npus 2 --latency 1 --bytes 1000000 --bandwidth 100 --preferred-dataset-splits 65536 \
+             --active-chunks-per-dimension 65536",
+            None,
+        ),
+    ] {
+        let said = folder.run(&[&["collective"], &flags.split_whitespace().collect::<Vec<_>>()[..]].concat());
+        assert_eq!(said.code, Some(0), "{flags}: {said}");
+        assert!(time.is_none_or(|time| said.stdout.trim() == time), "{flags}: {said}");
+    }
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
+
+/// Links of a schedule are those of its run.
+#[test]
+fn schedules_of_shared_links() {
+    let folder = Folder::new();
+    folder.run(&["examples", "--write", "."]);
+    let cluster = std::fs::read_to_string(folder.path("moe-dp-ep.cluster.json")).expect("an example");
+    folder.write("cluster.json", cluster.replace("\"link_bw\": 16", "\"link_bw\": 1"));
+    let run = ["run", "--quiet", "--cluster-config", "cluster.json", "--dataset", "chat.workload.jsonl"];
+    let export = ["--network-model", "aware", "--chakra-dir", "traces", "--chakra-batches", "0-5"];
+    let said = folder.run(&[&run[..], &export].concat());
+    assert_eq!(said.code, Some(0), "{said}");
+    let same = folder.run(&["replay", "--schedule", "traces"]);
+    assert!(same.stdout.lines().count() > 6 && said.code == Some(0), "{same}");
+    assert_eq!(same, folder.run(&["replay", "--schedule", "traces", "--network-model", "aware"]));
+    for row in same.stdout.lines().skip(1) {
+        let [.., recorded, replayed] = row.split(',').collect::<Vec<_>>()[..] else { panic!("{row}") };
+        assert_eq!(recorded, replayed);
+    }
+}
+
+/// A run that fails leaves nothing behind in the folder.
+#[test]
+fn traces_of_a_run_that_fails() {
+    let folder = Folder::new();
+    folder.write("traces/.keep", "");
+    std::fs::remove_file(folder.path("traces/.keep")).expect("it is there");
+    let said = folder.run(&["run", "--quiet", "--chakra-dir", "traces", "--dataset", "missing.jsonl"]);
+    assert_eq!(said.code, Some(2), "{said}");
+    assert!(std::fs::read_dir(folder.path("traces")).expect("it was there before").next().is_none());
+    // A row far down is found when the run gets there.
+    folder.write("short.jsonl", "{\"input_toks\": 40, \"output_toks\": 3, \"arrival_time_ns\": 0}\n{}\n");
+    let said = folder.run(&["run", "--quiet", "--chakra-dir", "new", "--dataset", "short.jsonl"]);
+    assert_eq!(said.code, Some(2), "{said}");
+    assert!(!folder.path("new").exists(), "{said}");
 }
 
 #[test]

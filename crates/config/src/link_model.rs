@@ -14,6 +14,9 @@ pub(crate) type LinkModel = Placed<(Measured, usize)>;
 /// Far above any memory, and exact in a double.
 const MOST_BYTES: u64 = 1 << 53;
 
+/// Of the line through the last two points, which goes on beyond them.
+const STEEPEST_NS_PER_BYTE: f64 = 1000.0;
+
 /// Reads the list; the number beside the curves is its length.
 pub(crate) fn read(value: &Cursor<'_>) -> Option<LinkModel> {
     let elements = value.array()?;
@@ -50,6 +53,14 @@ fn curve(value: &Cursor<'_>) -> Option<Curve> {
             element.push(element.place().fault(message).hint("sort the points by size, each size once"));
             return None;
         }
+    }
+    if let [.., low, high] = points[..]
+        && high.1 - low.1 > STEEPEST_NS_PER_BYTE * (high.0 - low.0) as f64
+    {
+        let last = elements.last().expect("there are two");
+        let message = "from the point before, time grows by more than 1 µs a byte (1 MB/s), and would go on so";
+        last.push(last.place().fault(message).hint("points are [bytes, nanoseconds]"));
+        return None;
     }
     Some(Curve::new(points))
 }

@@ -42,6 +42,7 @@ fn measured_collectives() {
         r#"[{"all_reduce": [[8, 100, 3]]}]"#,
         r#"[{"all_reduce": [[8, 100], [8, 200]], "all_gather": [[-8, 1], [9, -1]]}]"#,
         r#"[{"allreduce": [[8, 100]]}]"#,
+        r#"[{"all_reduce": [[0, 0], [1, 1000000000000]]}]"#,
         r#"[null, null, {"all_reduce": [[8, 100]]}]"#,
     ] {
         let to = format!(r#""link_model": {model}, "link_bw""#);

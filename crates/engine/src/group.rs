@@ -147,7 +147,7 @@ impl<'d> Group<'d> {
         };
         let members: Vec<_> = passes.iter().zip(&self.builders).zip(&self.spec.members).map(member).collect();
         let wave = self.totals.waves;
-        observer.wave_graphs(&WaveGraphs { group: self.id, wave, start: now, members: &members });
+        observer.wave_graphs(&WaveGraphs { group: self.id, wave, members: &members });
         if self.polling == Polling::Exact {
             for member in &members {
                 (0..).zip(&member.graphs).for_each(|(npu, _)| observer.graph_given(member.instance, npu, wave, now));

@@ -4,7 +4,7 @@
 //! through the whole pass, those included that begin and end experts and channels of memory that computes.
 
 use network::{CollectiveKind, Graph};
-use units::{GroupId, InstanceId, Instant};
+use units::{GroupId, InstanceId};
 
 /// What one NPU runs in a step, and what each node is called.
 #[derive(Clone, Debug)]
@@ -69,8 +69,6 @@ pub struct WaveGraphs<'a> {
     pub group: GroupId,
     /// The wave's number in the group, from 0.
     pub wave: u64,
-    /// When it starts.
-    pub start: Instant,
     /// In order of the group's members.
     pub members: &'a [MemberGraphs],
 }

@@ -119,9 +119,11 @@ impl Plan {
         self.num_chunks * self.phases.iter().map(Phase::steps).sum::<u64>()
     }
 
-    /// Bytes that a member sends, the one that sends most; from measured curves, what a ring would.
+    /// Bytes that a member sends, the one that sends most; from measured curves, what a ring would. At the most
+    /// `u64::MAX`.
     pub fn bytes_sent(&self) -> u64 {
-        self.num_chunks * self.phases.iter().map(Phase::bytes_sent).sum::<u64>()
+        let of_chunk = self.phases.iter().map(Phase::bytes_sent).fold(0, u64::saturating_add);
+        self.num_chunks.saturating_mul(of_chunk)
     }
 
     /// How long the links that a member sends over are taken by what it sends, in nanoseconds: no schedule is faster
@@ -140,11 +142,6 @@ impl Plan {
     pub fn longest_ns(&self) -> f64 {
         let all = (self.num_npus as f64) * (self.num_chunks as f64);
         all * self.phases.iter().map(Phase::work_ns).sum::<f64>()
-    }
-
-    /// Whether any part of it is read off a measured curve.
-    pub fn is_measured(&self) -> bool {
-        self.phases.iter().any(|phase| matches!(phase.routine, Routine::Measured { .. }))
     }
 
     pub(crate) fn phases(&self) -> &[Phase] {
@@ -177,6 +174,16 @@ pub enum Impossible {
     RingOfTwo,
     /// More than any memory holds.
     TooManyBytes,
+}
+
+impl Impossible {
+    /// Whether ASTRA-Sim waits for ever, rather than ending with an error.
+    pub fn never_ends(&self) -> bool {
+        matches!(
+            self,
+            Impossible::NoMembers | Impossible::NoData | Impossible::NoPowerOfTwo(Algorithm::HalvingDoubling, _)
+        )
+    }
 }
 
 impl fmt::Display for Impossible {

@@ -16,6 +16,8 @@
 //! | `traces` | the step's files, without `.<npu>.et` |
 //!
 //! `begins.csv`, a row for each trace that was given to an NPU, in that order: `group,batch,npu,begin_ns`.
+//!
+//! `run.csv`, a row: `network_model`, whether links were shared.
 
 mod nodes;
 
@@ -28,9 +30,12 @@ use std::path::{Path, PathBuf};
 use chakra::Numbering;
 use diagnostics::Fault;
 use engine::{Observer, WaveGraphs};
+use network::NetworkModel;
 use units::{GroupId, InstanceId, Instant};
 
 use crate::AtomicFile;
+
+const RUN: &str = "run.csv";
 
 /// The name of a step's files before the NPU's number.
 const STEM: &str = "llm";
@@ -57,7 +62,6 @@ impl Batches {
 
 /// Writes the traces of a run into a folder.
 pub struct TraceWriter {
-    dir: PathBuf,
     batches: Batches,
     numbering: Numbering,
     /// By group the number of dimensions of its topology.
@@ -70,6 +74,32 @@ pub struct TraceWriter {
     begins: AtomicFile,
     /// The first thing that went wrong. Nothing more is written after it.
     fault: Option<Fault>,
+    /// Last, so that it is dropped after the files within it.
+    folder: Folder,
+}
+
+/// The folder of the traces, which is emptied again where they are given up.
+struct Folder {
+    path: PathBuf,
+    is_new: bool,
+    is_kept: bool,
+    num_groups: usize,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        // There is nobody left to tell what can't be removed.
+        for group in 0..self.num_groups {
+            let _ = fs::remove_dir_all(self.path.join(format!("group{group}")));
+        }
+        let _ = fs::remove_file(self.path.join(RUN));
+        if self.is_new {
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
 }
 
 /// An instance's part of a step.
@@ -95,7 +125,13 @@ impl TraceWriter {
     ///
     /// # Errors
     /// When there is anything in the folder, or it can't be written into.
-    pub fn create(dir: &Path, batches: Batches, numbering: Numbering, groups: &[TraceGroup]) -> Result<Self, Fault> {
+    pub fn create(
+        dir: &Path,
+        batches: Batches,
+        numbering: Numbering,
+        groups: &[TraceGroup],
+        network_model: NetworkModel,
+    ) -> Result<Self, Fault> {
         let is_free = match fs::read_dir(dir) {
             Ok(mut entries) => entries.next().is_none(),
             Err(_) => !dir.exists(),
@@ -106,12 +142,15 @@ impl TraceWriter {
                 fault.hint("name a folder that is empty or not there: traces of another run would mix with these")
             );
         }
+        let folder = Folder { path: dir.to_owned(), is_new: !dir.exists(), is_kept: false, num_groups: groups.len() };
+        make_folder(dir)?;
+        let write = |path: &Path, text: &str| fs::write(path, text).map_err(|error| unwritable(path, &error));
+        write(&dir.join(RUN), &format!("network_model\n{}\n", network_model.name()))?;
         for (group, TraceGroup { files, .. }) in groups.iter().enumerate() {
             let folder = dir.join(format!("group{group}"));
             make_folder(&folder)?;
             for (name, text) in files {
-                let path = folder.join(name);
-                fs::write(&path, text).map_err(|error| unwritable(&path, &error))?;
+                write(&folder.join(name), text)?;
             }
         }
         let table = |name: &str, header: &[u8]| {
@@ -120,7 +159,6 @@ impl TraceWriter {
             Ok::<_, Fault>(table)
         };
         Ok(Self {
-            dir: dir.to_owned(),
             batches,
             numbering,
             num_dims: groups.iter().map(|group| group.num_dims).collect(),
@@ -129,21 +167,24 @@ impl TraceWriter {
             ends: table("batches.csv", b"group,batch,instance,first_npu,num_npus,begin_ns,end_ns,traces\n")?,
             begins: table("begins.csv", b"group,batch,npu,begin_ns\n")?,
             fault: None,
+            folder,
         })
     }
 
-    /// Ends the tables.
+    /// Ends the tables. Without it, everything that was written is removed.
     ///
     /// # Errors
     /// When anything could not be written.
-    pub fn commit(self) -> Result<(), Fault> {
-        self.fault.map_or(Ok(()), Err)?;
+    pub fn commit(mut self) -> Result<(), Fault> {
+        self.fault.take().map_or(Ok(()), Err)?;
         self.ends.commit()?;
-        self.begins.commit()
+        self.begins.commit()?;
+        self.folder.is_kept = true;
+        Ok(())
     }
 
     fn write_wave(&mut self, wave: &WaveGraphs<'_>) -> Result<(), Fault> {
-        let folder = self.dir.join(folder(wave.group, wave.wave));
+        let folder = self.folder.path.join(folder(wave.group, wave.wave));
         make_folder(&folder)?;
         let num_dims = self.num_dims[wave.group.index()];
         for member in wave.members {

@@ -24,7 +24,6 @@ pub(super) struct Stream {
     pub(super) number: u64,
     pub(super) plan: u32,
     pub(super) phase: u32,
-    started: bool,
     /// For each phase its queue, and the direction of its messages.
     lanes: Lanes,
     /// For each phase, by bit, whether its tree has the root at the end.
@@ -67,6 +66,7 @@ pub(super) struct Collectives {
 
 #[derive(Default)]
 struct Queue {
+    /// In order of arrival, and so of start: those that run come first.
     streams: VecDeque<u32>,
     running: u32,
 }
@@ -122,7 +122,7 @@ impl Machine {
             let number = collectives.num_streams;
             collectives.num_streams += 1;
             let progress = Progress::Measured;
-            let stream = Stream { node, number, plan, phase: 0, started: false, lanes, trees, progress };
+            let stream = Stream { node, number, plan, phase: 0, lanes, trees, progress };
             let stream = collectives.streams.insert(stream) as u32;
             let queue = self.enqueue(npu, stream);
             self.start_what_can(npu, queue);
@@ -197,9 +197,7 @@ impl Machine {
             if state.running >= limit {
                 return;
             }
-            let waiting = |&&stream: &&u32| !collectives.streams[stream as usize].started;
-            let Some(&stream) = state.streams.iter().find(waiting) else { return };
-            collectives.streams[stream as usize].started = true;
+            let Some(&stream) = state.streams.get(state.running as usize) else { return };
             state.running += 1;
             self.start_phase(npu, stream);
         }
@@ -322,9 +320,7 @@ impl Machine {
             collectives.streams.remove(stream as usize);
             return self.start_what_can(npu, queue);
         }
-        let state = &mut collectives.streams[stream as usize];
-        state.phase += 1;
-        state.started = false;
+        collectives.streams[stream as usize].phase += 1;
         let next_queue = self.enqueue(npu, stream);
         self.npus[npu.index()].collectives.queues[queue as usize].running -= 1;
         self.start_what_can(npu, queue);

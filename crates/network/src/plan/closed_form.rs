@@ -136,6 +136,12 @@ impl Phase {
             }
             return true;
         }
+        if starts_together {
+            // The farthest peer is the same distance from all.
+            let end = at[0] + delay(0, n / 2) + own;
+            (0..n).for_each(|member| at[member * stride] = end);
+            return true;
+        }
         for (to, end) in scratch.iter_mut().enumerate() {
             let arrivals = (0..n).filter(|&from| from != to).map(|from| at[from * stride] + delay(from, to));
             *end = arrivals.fold(at[to * stride], Instant::max) + own;

@@ -243,15 +243,18 @@ impl Phase {
     pub(super) fn bytes_sent(&self) -> u64 {
         match self.routine {
             Routine::Ring { message_bytes, .. } | Routine::Direct { message_bytes, .. } => {
-                message_bytes * self.messages()
+                message_bytes.saturating_mul(self.messages())
             }
-            Routine::Halving(halving) => (0..halving.rounds()).map(|round| halving.message_bytes(round)).sum(),
-            Routine::Tree { bytes, .. } => bytes * self.messages(),
+            Routine::Halving(halving) => {
+                let sizes = (0..halving.rounds()).map(|round| halving.message_bytes(round));
+                sizes.fold(0, u64::saturating_add)
+            }
+            Routine::Tree { bytes, .. } => bytes.saturating_mul(self.messages()),
             Routine::Measured { bytes, .. } => {
                 let (members, once_round) = (self.members as u64, self.members as u64 - 1);
                 match self.kind {
-                    CollectiveKind::AllReduce => 2 * (bytes / members) * once_round,
-                    CollectiveKind::AllGather => bytes * once_round,
+                    CollectiveKind::AllReduce => 2 * (bytes / members).saturating_mul(once_round),
+                    CollectiveKind::AllGather => bytes.saturating_mul(once_round),
                     CollectiveKind::ReduceScatter | CollectiveKind::AllToAll => bytes / members * once_round,
                 }
             }
