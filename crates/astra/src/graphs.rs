@@ -80,15 +80,17 @@ impl Builder<'_> {
     fn graph(&mut self, trace: &Trace) -> TraceGraph {
         let mut nodes: Vec<usize> = (0..trace.nodes.len()).collect();
         nodes.sort_by_key(|&place| trace.nodes[place].id);
-        let number_of: HashMap<u64, u32> =
-            nodes.iter().zip(0..).map(|(&place, number)| (trace.nodes[place].id, number)).collect();
+        let number_of = |id: u64| {
+            let number = nodes.binary_search_by_key(&id, |&place| trace.nodes[place].id);
+            number.expect("a trace has the parents of its nodes") as u32
+        };
         let mut graph = Graph::with_capacity(nodes.len());
         for &place in &nodes {
             let op = self.op(&trace.nodes[place]);
             graph.push(op, &[]);
         }
         for (&place, number) in nodes.iter().zip(0..) {
-            let mut parents: Vec<u32> = trace.nodes[place].parents.iter().map(|id| number_of[id]).collect();
+            let mut parents: Vec<u32> = trace.nodes[place].parents.iter().map(|&id| number_of(id)).collect();
             // One that is named twice is waited for once.
             parents.sort_unstable();
             parents.dedup();
