@@ -140,9 +140,14 @@ impl ForwardPass {
                         work.memory_bytes += self.loaded_weights(spec, layer, weight_bytes, is_of_block);
                     }
                     Op::Experts => {
-                        let slowest = |block| (0..lane.num_ranks).map(|rank| lane.expert_time(block, rank)).max();
-                        let time: Duration = (0..self.num_blocks).filter_map(slowest).sum();
-                        work.npu_time += time * ranks;
+                        let of_ranks = |block| (0..lane.num_ranks).map(move |rank| lane.expert_time(block, rank));
+                        let blocks = 0..self.num_blocks;
+                        // As LLMServingSim has it, all ranks are busy while the slowest is; but one that waits for it in
+                        // one lane may compute in the other, and must not count twice.
+                        work.npu_time += match self.lanes.len() {
+                            1 => blocks.filter_map(|block| of_ranks(block).max()).sum::<Duration>() * ranks,
+                            _ => blocks.flat_map(of_ranks).sum(),
+                        };
                         work.memory_bytes +=
                             self.loaded_weights(spec, Layer::Moe, self.expert_weight_bytes, is_of_block);
                     }
