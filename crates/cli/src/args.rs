@@ -183,6 +183,13 @@ pub(crate) struct BundleArgs {
     pub(crate) dirs: DirArgs,
 }
 
+/// How engines step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    Reference,
+    Vllm,
+}
+
 /// Where a user's own data is.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Data")]
@@ -345,9 +352,13 @@ pub(crate) struct RoutingArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineArgs {
-    /// How an engine steps.
-    #[arg(long, value_name = "ENGINE", value_parser = ["reference"], default_value = "reference")]
-    pub(crate) engine: String,
+    /// How an engine steps: one step after the other, or as vLLM's engine core does, which forms the next batch while one
+    /// runs.
+    #[arg(long, value_name = "ENGINE", value_enum, default_value = "reference")]
+    pub(crate) engine: EngineName,
+    /// With `--engine vllm`, let it form a batch when the one before is through.
+    #[arg(long)]
+    pub(crate) no_async_scheduling: bool,
     /// When an idle instance sees work: at once, or when LLMServingSim would ask it.
     #[arg(long, value_name = "POLLING", value_parser = ["exact", "reference"], default_value = "exact")]
     pub(crate) polling: String,
@@ -368,6 +379,10 @@ pub(crate) struct OutputArgs {
     /// Write one row a request to this file (CSV).
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Add to the rows of `--output` when the engine saw a request, first put it into a batch, and had its first token
+    /// (columns queued, first_scheduled, first_token).
+    #[arg(long, requires = "output")]
+    pub(crate) output_stamps: bool,
     /// Write what instances, groups and nodes did in each log interval to this file (CSV).
     #[arg(long, value_name = "FILE")]
     pub(crate) interval_output: Option<PathBuf>,

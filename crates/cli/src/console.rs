@@ -54,7 +54,11 @@ impl OutputFiles {
             return Err(Fault::new("--interval-output", "is the same file as --output").hint("name another").into());
         }
         Ok(Self {
-            requests: args.output.as_ref().map(|path| CsvWriter::create(path, layout)).transpose()?,
+            requests: match &args.output {
+                Some(path) if args.output_stamps => Some(CsvWriter::create(path, layout)?.with_stamps()),
+                Some(path) => Some(CsvWriter::create(path, layout)?),
+                None => None,
+            },
             intervals: args.interval_output.as_ref().map(|path| IntervalCsvWriter::create(path, layout)).transpose()?,
             traces: args.chakra_dir.as_ref().map(|dir| traces::create(dir, args, deployment)).transpose()?,
         })

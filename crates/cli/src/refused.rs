@@ -2,7 +2,7 @@
 
 use diagnostics::{Fault, Faults};
 
-use crate::args::RunArgs;
+use crate::args::{EngineArgs, EngineName, RunArgs};
 
 /// Every flag given that can't be followed.
 pub(crate) fn refused_flags(args: &RunArgs) -> Faults {
@@ -51,6 +51,14 @@ pub(crate) fn refused_flags(args: &RunArgs) -> Faults {
         "a file of recorded experts has a routing for each block",
         "leave out either",
     );
+    let EngineArgs { engine, no_async_scheduling, ref polling, .. } = args.engine;
+    let is_vllm = engine == EngineName::Vllm;
+    let no_core = "only vLLM's engine core forms batches ahead";
+    refuse(no_async_scheduling && !is_vllm, "--no-async-scheduling", no_core, "add --engine vllm");
+    let polls = "LLMServingSim's polling has no engine core of vLLM's";
+    refuse(is_vllm && polling == "reference", "--engine vllm", polls, "leave out --polling reference");
+    let ahead = "traces hold one step after the other, and this engine has the next one waiting already";
+    refuse(is_vllm && args.output.chakra_dir.is_some(), "--chakra-dir", ahead, "use --engine reference");
     let ns3 = "servingsim times the network itself and has no ns-3 backend";
     refuse(args.engine.network_backend == "ns3", "--network-backend", ns3, "use `analytical`, the default");
     faults

@@ -4,13 +4,13 @@ use std::io::{self, Write};
 
 use config::{Flags, Inputs, LatencySource, LatencyUsed, Loaded, Source, WorkloadLimits};
 use diagnostics::{Fault, Faults};
-use engine::{RoutingTable, Simulation};
+use engine::{Engine, RoutingTable, Simulation};
 use examples::Example;
 use metrics::{Layout, Summary};
 use workload::{ReadOptions, Workload};
 
 use crate::Failure;
-use crate::args::{Format, RunArgs};
+use crate::args::{EngineName, Format, RunArgs};
 use crate::console::{Console, OutputFiles};
 use crate::recordings;
 use crate::refused::refused_flags;
@@ -167,6 +167,11 @@ fn flags(args: &RunArgs) -> Flags {
         expert_routing: policy(&routing.expert_routing_policy),
         all2all_backend: known(&routing.all2all_backend),
         polling: known(&engine.polling),
+        engine: match (engine.engine, engine.no_async_scheduling) {
+            (EngineName::Reference, _) => Engine::Reference,
+            (EngineName::Vllm, false) => Engine::Vllm,
+            (EngineName::Vllm, true) => Engine::VllmSynchronous,
+        },
         log_interval_s: output.log_interval,
         seed: engine.seed,
     }

@@ -154,8 +154,21 @@ fn what_does_not_go_together() {
         &["--request-routing-policy", "CUSTOM"],
         &["--expert-routing-policy", "CUSTOM"],
         &["--network-backend", "ns3"],
+        &["--no-async-scheduling"],
+        &["--engine", "vllm", "--polling", "reference"],
+        &["--engine", "vllm", "--network-model", "aware"],
+        &["--engine", "vllm", "--chakra-dir", "traces"],
     ] {
         faults.check_flags(flags);
+    }
+    for (from, to) in [
+        (r#""tp_size": 1"#, r#""tp_size": 1, "pp_size": 2, "num_npus": 2"#),
+        (r#""pd_type": null"#, r#""placement": {"default": {"weights": "cpu"}}"#),
+    ] {
+        faults.check(&format!("--engine vllm and {to}"), &["--engine", "vllm"], |folder| {
+            assert!(CLUSTER.contains(from), "{from} is not in the cluster");
+            folder.write("cluster.json", CLUSTER.replacen(from, to, 1));
+        });
     }
     insta::assert_snapshot!(faults.shown);
 }
@@ -330,7 +343,7 @@ fn flags() {
         &["--kv-cache-dtype", "int4"],
         &["--prefix-storage", "SSD"],
         &["--request-routing-policy", "RANDOM"],
-        &["--engine", "vllm"],
+        &["--engine", "vidur"],
         &["--latency-source", "guess"],
         &["--example", "moe-ep"],
         &["--quiet", "--output"],

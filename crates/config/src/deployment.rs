@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use diagnostics::{Fault, Faults};
-use engine::{Deployment, GroupSpec, InstanceSpec, KvSpec, NodePower, Placement, Polling};
+use engine::{Deployment, Engine, GroupSpec, InstanceSpec, KvSpec, NodePower, Placement, Polling, Role};
 use latency::OpLatency;
 use model::{Architecture, Layer};
-use network::{Location, Memory, MemoryDevices, MemorySpeed, System};
+use network::{Location, Memory, MemoryDevices, MemorySpeed, NetworkModel, System};
 use units::{GIB, GroupId, InstanceId, NodeId};
 
 use crate::architectures::Architectures;
@@ -91,6 +91,9 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Loaded, Faults> {
         groups::check_links(shared, num_dims, &mut report.faults);
         groups::check_link_model(shared, num_dims, &mut report.faults);
         check_layers(&groups, &members, &footings, &mut report);
+        if inputs.flags.engine != Engine::Reference {
+            check_chains(&members, &footings, inputs, &mut report);
+        }
         if inputs.flags.polling == Polling::Reference {
             check_stages(&members, &footings, &mut report);
             check_attention_ranks(&members, &mut report);
@@ -163,6 +166,25 @@ fn check_layers(groups: &[Group], members: &[Member<'_>], footings: &[Footing], 
                 let place = &members[index].instance.hardware.place;
                 report.push(place.fault(message).hint("use profiles that have the same layers"));
             }
+        }
+    }
+}
+
+/// vLLM's engine core runs passes that are chains of ops alone.
+fn check_chains(members: &[Member<'_>], footings: &[Footing], inputs: &Inputs, report: &mut Report) {
+    const HINT: &str = "use --engine reference";
+    if inputs.flags.network_model == NetworkModel::Aware {
+        report.push(Fault::new("--engine", "vllm does not run with --network-model aware").hint(HINT));
+    }
+    for (member, footing) in members.iter().zip(footings) {
+        let what = [
+            (member.degrees.pp > 1, "pipeline stages"),
+            (member.instance.role() != Role::Whole, "a prefill/decode split"),
+            (member.settings.attn_offloading, "attention in memory"),
+            (!footing.placement.needs_no_loads(), "weights that are loaded"),
+        ];
+        for (_, what) in what.iter().filter(|(is_there, _)| *is_there) {
+            report.push(member.instance.place.fault(format!("--engine vllm does not run {what}")).hint(HINT));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use diagnostics::{Fault, Faults};
 use documents::Bounds;
-use engine::{All2AllBackend, Polling, RequestRouting, RunOptions, SchedulerSpec};
+use engine::{All2AllBackend, Engine, Polling, RequestRouting, RunOptions, SchedulerSpec};
 use model::{Dtype, KvCacheDtype, Model};
 use units::Duration;
 
@@ -84,6 +84,8 @@ pub struct Flags {
     pub all2all_backend: All2AllBackend,
     /// `--polling`.
     pub polling: Polling,
+    /// `--engine`.
+    pub engine: Engine,
     /// `--log-interval`: simulated seconds between two interval reports, at least 1 ns.
     pub log_interval_s: f64,
     /// `--seed`: of every random stream.
@@ -115,6 +117,7 @@ impl Default for Flags {
             expert_routing: moe::Policy::default(),
             all2all_backend: All2AllBackend::default(),
             polling: Polling::default(),
+            engine: Engine::default(),
             log_interval_s: 1.0,
             seed: 0,
         }
@@ -148,6 +151,7 @@ impl Flags {
             expert_routing: self.expert_routing,
             all2all_backend: self.all2all_backend,
             polling: self.polling,
+            engine: self.engine,
             log_interval: Duration::from_ns((self.log_interval_s * 1e9) as u64),
             seed: self.seed,
         }

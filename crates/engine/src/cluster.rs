@@ -74,9 +74,8 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
                 seats[instance.index()] = (GroupId::from(group), member);
             }
         }
-        let instance = |spec: &'d InstanceSpec| {
-            Instance::new(spec, spec.tier.map(|tier| &deployment.tiers[tier]), options.polling)
-        };
+        let instance =
+            |spec: &'d InstanceSpec| Instance::new(spec, spec.tier.map(|tier| &deployment.tiers[tier]), options);
         let tier = |spec: &TierSpec| TierPool::new(spec.num_blocks, spec.tokens_per_block, spec.npu_block_size);
         let entrance = |seed: u64, is_behind: fn(Role) -> bool| {
             let instances = deployment.instances.iter().enumerate();
@@ -178,6 +177,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
             }
         }
         if !self.group(group).has_pending() {
+            self.groups[group.index()].wait_for_results();
             return None;
         }
         for (member, &instance) in members.iter().enumerate() {

@@ -232,6 +232,8 @@ pub struct RunOptions {
     pub all2all_backend: All2AllBackend,
     /// When an idle instance sees work.
     pub polling: Polling,
+    /// How an engine steps.
+    pub engine: Engine,
     /// Simulated time between two [`crate::Interval`]s.
     pub log_interval: Duration,
     /// Seed of every random stream.
@@ -288,6 +290,27 @@ pub enum All2AllBackend {
     AllToAll,
 }
 names!(All2AllBackend: AllGatherReduceScatter = "allgather_reducescatter", AllToAll = "alltoall");
+
+/// How an engine steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// It schedules, runs and answers, one after the other. The stages of a pipeline hold a batch each.
+    #[default]
+    Reference,
+    /// As vLLM's engine core (V1) does with asynchronous scheduling (`step_with_batch_queue`, `AsyncScheduler`): the next
+    /// batch is formed while one runs, with the tokens counted that are not known yet. Requests are seen when the core
+    /// looks, which it does when it has taken a result in, not while it waits for one.
+    Vllm,
+    /// As vLLM's engine core does without asynchronous scheduling (`step`): one batch at a time.
+    VllmSynchronous,
+}
+
+impl Engine {
+    /// Whether the next batch is formed while one runs.
+    pub fn is_asynchronous(self) -> bool {
+        self == Engine::Vllm
+    }
+}
 
 /// When an idle instance sees work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 //! the others).
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 
 use network::{DeviceQueue, Location};
 use units::{GroupId, InstanceId, Instant};
@@ -30,7 +30,7 @@ pub(crate) struct ExactClock<'d> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     /// A rank is through its forward pass and stores its output.
-    Store { group: GroupId, rank: usize },
+    Store { group: GroupId, rank: usize, wave: u64 },
     /// All ranks of an instance have stored theirs.
     StepDone { instance: InstanceId },
 }
@@ -39,6 +39,17 @@ enum Event {
 struct GroupClock {
     pass: PassClock,
     ranks_per_member: usize,
+    /// By rank, when it is free.
+    free: Vec<Instant>,
+    /// Waves begun.
+    num_waves: u64,
+    /// Those under way, oldest first.
+    waves: VecDeque<WaveStores>,
+}
+
+/// What a wave has yet to store.
+#[derive(Debug)]
+struct WaveStores {
     output_bytes: u64,
     /// By member: ranks that have yet to store, and when the last one so far has.
     stores: Vec<(usize, Instant)>,
@@ -59,8 +70,9 @@ impl<'d> ExactClock<'d> {
             GroupClock {
                 pass: PassClock::new(spec.topology.clone(), deployment.system.clone(), ranks_per_member, members_meet),
                 ranks_per_member,
-                output_bytes: 0,
-                stores: vec![(0, Instant::ZERO); spec.members.len()],
+                free: vec![Instant::ZERO; ranks_per_member * spec.members.len()],
+                num_waves: 0,
+                waves: VecDeque::new(),
             }
         };
         Self {
@@ -86,7 +98,7 @@ impl<'d> ExactClock<'d> {
         {
             self.events.pop();
             match event {
-                Event::Store { group, rank } => self.store(group, rank, now),
+                Event::Store { group, rank, wave } => self.store(group, rank, wave, now),
                 Event::StepDone { instance } => cluster.finish_step(instance, now, observer),
             }
         }
@@ -96,17 +108,22 @@ impl<'d> ExactClock<'d> {
         true
     }
 
-    fn store(&mut self, group: GroupId, rank: usize, now: Instant) {
+    fn store(&mut self, group: GroupId, rank: usize, wave: u64, now: Instant) {
         let clock = &mut self.groups[group.index()];
         let member = rank / clock.ranks_per_member;
         let instance = self.deployment.groups[group.index()].members[member];
         let host = Location::Host(self.deployment.instances[instance.index()].node.0);
-        let stored = self.memory.serve(host, now, clock.output_bytes);
-        let (remaining, latest) = &mut clock.stores[member];
+        let oldest = clock.num_waves - clock.waves.len() as u64;
+        let wave = &mut clock.waves[(wave - oldest) as usize];
+        let stored = self.memory.serve(host, now, wave.output_bytes);
+        let (remaining, latest) = &mut wave.stores[member];
         *remaining -= 1;
         *latest = stored.max(*latest);
         if *remaining == 0 {
             self.events.push(Reverse((*latest, Event::StepDone { instance })));
+        }
+        while clock.waves.front().is_some_and(|wave| wave.stores.iter().all(|store| store.0 == 0)) {
+            clock.waves.pop_front();
         }
     }
 
@@ -121,14 +138,19 @@ impl<'d> ExactClock<'d> {
                     bytes => self.memory.serve(spec.placement.recall_from, now, bytes),
                 };
                 let input = self.memory.serve(Location::Host(spec.node.0), now, pass.lanes[0].input_bytes);
-                at.push(recalled.max(input));
+                at.push(recalled.max(input).max(clock.free[at.len()]));
             }
         }
         clock.pass.run(passes, &mut at);
-        clock.output_bytes = passes[0].lanes[0].output_bytes;
-        clock.stores.fill((clock.ranks_per_member, Instant::ZERO));
+        clock.free.copy_from_slice(&at);
+        let wave = clock.num_waves;
+        clock.num_waves += 1;
+        clock.waves.push_back(WaveStores {
+            output_bytes: passes[0].lanes[0].output_bytes,
+            stores: vec![(clock.ranks_per_member, Instant::ZERO); passes.len()],
+        });
         for (rank, &time) in at.iter().enumerate() {
-            self.events.push(Reverse((time, Event::Store { group, rank })));
+            self.events.push(Reverse((time, Event::Store { group, rank, wave })));
         }
     }
 }

@@ -10,7 +10,7 @@ use network::CollectiveKind;
 use units::{GroupId, InstanceId, Instant};
 
 use crate::batch::Batch;
-use crate::deployment::{Deployment, GroupSpec, Polling};
+use crate::deployment::{Deployment, Engine, GroupSpec, Polling};
 use crate::forward::{ForwardPass, PassBuilder, hidden_state_bytes};
 use crate::graphs::{Layout, labelled_graphs};
 use crate::labels::{MemberGraphs, WaveGraphs};
@@ -21,6 +21,7 @@ pub(crate) struct Group<'d> {
     id: GroupId,
     pub(crate) spec: &'d GroupSpec,
     polling: Polling,
+    waits_for_results: bool,
     builders: Vec<PassBuilder<'d>>,
     seats: Vec<Seat>,
     pub(crate) totals: GroupTotals,
@@ -39,11 +40,13 @@ struct Seat {
     pending: Option<Batch>,
     /// Oldest first. Batches go through the stages in order, so they end in order.
     running: VecDeque<Batch>,
+    /// Whether its engine does nothing until its oldest batch is through: it found nothing to run beside it.
+    waits: bool,
 }
 
 impl Seat {
     fn has_room(&self) -> bool {
-        self.pending.is_none() && self.running.len() < self.depth
+        self.pending.is_none() && self.running.len() < self.depth && !self.waits
     }
 }
 
@@ -63,13 +66,17 @@ impl<'d> Group<'d> {
             if has_one_block { builder.with_one_block() } else { builder }
         };
         let seat = |instance: &InstanceId| {
-            let depth = deployment.instances[instance.index()].pp as usize;
-            Seat { depth, pending: None, running: VecDeque::with_capacity(depth) }
+            let depth = match options.engine {
+                Engine::Vllm => 2,
+                Engine::Reference | Engine::VllmSynchronous => deployment.instances[instance.index()].pp as usize,
+            };
+            Seat { depth, pending: None, running: VecDeque::with_capacity(depth), waits: false }
         };
         Self {
             id,
             spec,
             polling: options.polling,
+            waits_for_results: options.engine != Engine::Reference,
             builders: spec.members.iter().enumerate().map(builder).collect(),
             seats: spec.members.iter().map(seat).collect(),
             totals: GroupTotals::default(),
@@ -122,6 +129,8 @@ impl<'d> Group<'d> {
             passes.push(pass);
         }
         for seat in &mut self.seats {
+            // A dummy is run to its end before its engine looks again.
+            seat.waits = self.waits_for_results && seat.pending.as_ref().is_some_and(Batch::is_empty);
             seat.running.extend(seat.pending.take());
         }
         if observer.wants_graphs(self.id, self.totals.waves) {
@@ -155,8 +164,17 @@ impl<'d> Group<'d> {
         }
     }
 
+    /// Has engines that found nothing to run wait for what they have in flight, and take no request in before: so does
+    /// vLLM's engine core.
+    pub(crate) fn wait_for_results(&mut self) {
+        if self.waits_for_results {
+            self.seats.iter_mut().for_each(|seat| seat.waits = !seat.running.is_empty());
+        }
+    }
+
     /// Ends a member's oldest step.
     pub(crate) fn finish(&mut self, member: usize) -> Batch {
+        self.seats[member].waits = false;
         self.seats[member].running.pop_front().expect("only a running step can end")
     }
 

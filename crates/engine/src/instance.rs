@@ -11,7 +11,7 @@ use slab::Slab;
 use units::{Instant, RequestId};
 
 use crate::batch::{Batch, Scheduled, SequenceKey};
-use crate::deployment::{InstanceSpec, Polling, Role, TierSpec};
+use crate::deployment::{InstanceSpec, Polling, Role, RunOptions, TierSpec};
 use crate::entry::Call;
 use crate::observer::InstanceTotals;
 use crate::sequence::Sequence;
@@ -22,6 +22,8 @@ pub(crate) struct Instance<'d> {
     tier: Option<&'d TierSpec>,
     /// Whether tokens of batches in flight count as computed when an earlier one ends, as LLMServingSim has it.
     counts_in_flight: bool,
+    /// Whether batches are formed with tokens that batches in flight have yet to yield.
+    plans_ahead: bool,
     kv: KvCache,
     sequences: Slab<Sequence>,
     /// In order of admission.
@@ -43,11 +45,12 @@ pub(crate) struct Departures {
 }
 
 impl<'d> Instance<'d> {
-    pub(crate) fn new(spec: &'d InstanceSpec, tier: Option<&'d TierSpec>, polling: Polling) -> Self {
+    pub(crate) fn new(spec: &'d InstanceSpec, tier: Option<&'d TierSpec>, options: &RunOptions) -> Self {
         Self {
             spec,
             tier,
-            counts_in_flight: polling == Polling::Reference,
+            counts_in_flight: options.polling == Polling::Reference,
+            plans_ahead: options.engine.is_asynchronous(),
             kv: KvCache::new(spec.kv.num_blocks, spec.kv.block_size, spec.kv.prefix_caching),
             sequences: Slab::new(),
             running: Vec::new(),
@@ -125,6 +128,7 @@ impl<'d> Instance<'d> {
     /// Forms the next step's batch, if there is anything to run.
     pub(crate) fn form_batch(&mut self, now: Instant, tiers: &mut [TierPool]) -> Option<Batch> {
         self.admit_arriving(tiers);
+        self.see_waiting(now);
         let mut batch = Batch::default();
         let mut budget = self.spec.scheduler.max_num_batched_tokens;
         let preempted = self.schedule_running(&mut batch, &mut budget, tiers);
@@ -137,6 +141,17 @@ impl<'d> Instance<'d> {
         (!batch.is_empty()).then_some(batch)
     }
 
+    /// Notes which requests are here: the engine looks at them now.
+    fn see_waiting(&mut self, now: Instant) {
+        for &key in self.waiting.iter().rev() {
+            let sequence = &mut self.sequences[key];
+            if sequence.queued.is_some() || sequence.arrival > now {
+                break;
+            }
+            sequence.queued = Some(now);
+        }
+    }
+
     /// Serves the running sequences; returns whether any was preempted.
     fn schedule_running(&mut self, batch: &mut Batch, budget: &mut u64, tiers: &mut [TierPool]) -> bool {
         let mut preempted = false;
@@ -144,7 +159,7 @@ impl<'d> Instance<'d> {
         while index < self.running.len() && *budget > 0 {
             let key = self.running[index];
             let sequence = &self.sequences[key];
-            let (computed, missing) = (sequence.computed_tokens, sequence.reached_tokens - sequence.computed_tokens);
+            let (computed, missing) = (sequence.computed_tokens, sequence.missing_tokens());
             if missing == 0 {
                 // A batch in flight has yet to yield its next token.
                 assert!(sequence.batches_in_flight > 0, "request {} runs with nothing to compute", sequence.id);
@@ -267,6 +282,9 @@ impl<'d> Instance<'d> {
         });
         sequence.computed_tokens += tokens;
         sequence.batches_in_flight += 1;
+        if self.plans_ahead && sequence.computed_tokens == sequence.reached_tokens + sequence.tokens_in_flight {
+            sequence.tokens_in_flight += 1;
+        }
     }
 
     /// Notes that a sequence starts, or starts again, with what the caches have of it.
@@ -296,6 +314,7 @@ impl<'d> Instance<'d> {
         self.kv.release(&mut sequence.blocks);
         sequence.computed_tokens = 0;
         sequence.batches_in_flight = 0;
+        sequence.tokens_in_flight = 0;
         sequence.preemptions += 1;
         self.totals.preemptions += 1;
         self.waiting.push_front(key);
@@ -347,6 +366,7 @@ impl<'d> Instance<'d> {
             return false;
         }
         let is_first_token = !sequence.has_first_token;
+        sequence.tokens_in_flight = sequence.tokens_in_flight.saturating_sub(1);
         sequence.token_at(now);
         self.totals.generated_tokens += 1;
         sequence.is_finished() || (is_first_token && self.spec.role == Role::Prefill)

@@ -32,14 +32,14 @@ mod simulation;
 pub use moe::ExpertRouting;
 
 pub use deployment::{
-    All2AllBackend, Deployment, GroupSpec, InstanceSpec, KvSpec, PimSpec, Placement, Polling, RequestRouting, Role,
-    RunOptions, SchedulerSpec, TierSpec,
+    All2AllBackend, Deployment, Engine, GroupSpec, InstanceSpec, KvSpec, PimSpec, Placement, Polling, RequestRouting,
+    Role, RunOptions, SchedulerSpec, TierSpec,
 };
 pub use entry::{Call, Entry};
 pub use labels::{Label, LabelledGraph, MemberGraphs, Part, Stem, WaveGraphs};
 pub use observer::{
     FinishedRequest, GroupInterval, GroupTotals, InstanceTotals, Interval, MemberInterval, MemberStep, Observer,
-    RunTotals, StepWork, Wave,
+    RunTotals, Stamps, StepWork, Wave,
 };
 pub use power::{CpuPower, DramPower, NodePower, NpuPower};
 pub use router::{InstanceLoad, RequestRouter, RoutedRequest, RoutingTable};

@@ -66,10 +66,23 @@ pub struct FinishedRequest<'a> {
     pub ttft: Duration,
     /// Inter-token latency of every token after the first.
     pub itl: &'a [Duration],
+    /// When it passed through its engine.
+    pub stamps: Stamps,
     /// Tokens of its prompt found in the prefix cache when it was first admitted.
     pub prefix_hit_tokens: u64,
     /// How often it lost its blocks.
     pub preemptions: u64,
+}
+
+/// When a request passed through the engine, by the engine's own clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamps {
+    /// When the engine saw it, and put it into its queue.
+    pub queued: Instant,
+    /// When it was first put into a batch.
+    pub first_scheduled: Instant,
+    /// When the engine had its first token.
+    pub first_token: Instant,
 }
 
 impl FinishedRequest<'_> {

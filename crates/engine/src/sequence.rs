@@ -4,7 +4,7 @@ use kvcache::{BlockHash, BlockTable};
 use units::{Duration, InstanceId, Instant, RequestId};
 
 use crate::entry::Call;
-use crate::observer::FinishedRequest;
+use crate::observer::{FinishedRequest, Stamps};
 use crate::router::RoutedRequest;
 
 /// A request's progress through its instance. There is no prefill phase and no decode phase: in every step a sequence
@@ -31,6 +31,12 @@ pub(crate) struct Sequence {
     pub(crate) preemptions: u64,
     /// Batches that have some of its tokens and are not done.
     pub(crate) batches_in_flight: u32,
+    /// Tokens that batches in flight will yield, where the next batch is formed without waiting for them.
+    pub(crate) tokens_in_flight: u64,
+    /// When its engine saw it; `None` before.
+    pub(crate) queued: Option<Instant>,
+    first_scheduled: Option<Instant>,
+    first_token: Instant,
     queuing_delay: Duration,
     ttft: Duration,
     latest_token: Instant,
@@ -53,6 +59,10 @@ impl Sequence {
             first_prefix_hit_tokens: None,
             preemptions: 0,
             batches_in_flight: 0,
+            tokens_in_flight: 0,
+            queued: None,
+            first_scheduled: None,
+            first_token: arrival,
             queuing_delay: Duration::ZERO,
             ttft: Duration::ZERO,
             latest_token: arrival,
@@ -62,6 +72,7 @@ impl Sequence {
 
     /// Notes that it was put into a batch. Until its first token, the latest time counts as its queuing delay.
     pub(crate) fn scheduled_at(&mut self, now: Instant) {
+        self.first_scheduled.get_or_insert(now);
         if !self.has_first_token {
             self.queuing_delay = now - self.arrival;
         }
@@ -74,9 +85,16 @@ impl Sequence {
             self.itl.push(now - self.latest_token);
         } else {
             self.has_first_token = true;
+            self.first_token = now;
             self.ttft = now - self.arrival;
         }
         self.latest_token = now;
+    }
+
+    /// Tokens that it has yet to compute, those that batches in flight will yield included. The last token of all is never
+    /// computed on.
+    pub(crate) fn missing_tokens(&self) -> u64 {
+        (self.reached_tokens + self.tokens_in_flight).min(self.target_tokens - 1).saturating_sub(self.computed_tokens)
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -103,6 +121,11 @@ impl Sequence {
             queuing_delay: self.queuing_delay,
             ttft: self.ttft,
             itl: &self.itl,
+            stamps: Stamps {
+                queued: self.queued.unwrap_or(self.arrival),
+                first_scheduled: self.first_scheduled.unwrap_or(self.latest_token),
+                first_token: self.first_token,
+            },
             prefix_hit_tokens: self.first_prefix_hit_tokens.unwrap_or(0),
             preemptions: self.preemptions,
         }

@@ -259,6 +259,7 @@ mod tests {
             itl: &itl,
             prefix_hit_tokens: 0,
             preemptions: 0,
+            stamps: engine::Stamps::default(),
         });
     }
 

@@ -64,6 +64,7 @@ fn summary(path: &Path) -> Summary {
             itl: &[],
             prefix_hit_tokens: 0,
             preemptions: 0,
+            stamps: engine::Stamps::default(),
         });
     }
     let instance = InstanceTotals { finished_requests: statistics.num_requests(), ..InstanceTotals::default() };

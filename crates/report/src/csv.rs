@@ -12,8 +12,12 @@ use metrics::Layout;
 
 use crate::AtomicFile;
 
-const HEADER: &[u8] =
-    b"instance id,request id,model,input,output,arrival,end_time,latency,queuing_delay,TTFT,TPOT,ITL\r\n";
+const HEADER: &[u8] = b"instance id,request id,model,input,output,arrival,end_time,latency,queuing_delay,TTFT,TPOT,ITL";
+
+/// Of the columns that [`CsvWriter::with_stamps`] adds.
+const STAMPS_HEADER: &[u8] = b",queued,first_scheduled,first_token";
+
+const END: &[u8] = b"\r\n";
 
 /// Bytes after which rows of the first instance are passed on.
 const BUFFER_BYTES: usize = 1 << 16;
@@ -28,6 +32,7 @@ pub struct CsvWriter<W> {
     models: Vec<Vec<u8>>,
     /// Rows by instance that the sink has not seen.
     rows: Vec<Vec<u8>>,
+    has_stamps: bool,
     /// The first failure of the sink. Nothing more is written after it.
     error: Option<io::Error>,
 }
@@ -59,7 +64,18 @@ impl<W: Write> CsvWriter<W> {
         let models: Vec<_> = layout.instances.iter().map(|instance| field(&instance.model).into_bytes()).collect();
         let mut rows = vec![Vec::new(); models.len().max(1)];
         rows[0].extend_from_slice(HEADER);
-        Self { sink, models, rows, error: None }
+        rows[0].extend_from_slice(END);
+        Self { sink, models, rows, has_stamps: false, error: None }
+    }
+
+    /// Adds columns at the end: when the engine saw the request, first put it into a batch, and had its first token.
+    pub fn with_stamps(mut self) -> Self {
+        let header = &mut self.rows[0];
+        header.truncate(header.len() - END.len());
+        header.extend_from_slice(STAMPS_HEADER);
+        header.extend_from_slice(END);
+        self.has_stamps = true;
+        self
     }
 
     /// Writes what is left and gives the sink back.
@@ -91,6 +107,14 @@ impl<W: Write> Observer for CsvWriter<W> {
         let index = request.instance.index();
         let rows = &mut self.rows[index];
         write_row(rows, &self.models[index], request);
+        if self.has_stamps {
+            let stamps = request.stamps;
+            for stamp in [stamps.queued, stamps.first_scheduled, stamps.first_token] {
+                rows.push(b',');
+                write_number(rows, stamp.ns());
+            }
+        }
+        rows.extend_from_slice(END);
         if index == 0 && rows.len() >= BUFFER_BYTES {
             self.error = self.sink.write_all(rows).err();
             rows.clear();
@@ -130,7 +154,6 @@ fn write_row(row: &mut Vec<u8>, model: &[u8], request: &FinishedRequest<'_>) {
     }
     row.push(b']');
     row.extend_from_slice(quote);
-    row.extend_from_slice(b"\r\n");
 }
 
 /// Appends `number` in decimal. Most of a file is this, and the formatting machinery would take most of its time.

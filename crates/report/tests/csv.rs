@@ -30,6 +30,7 @@ fn finish(csv: &mut impl Observer, instance: u32, id: u64, itl_ns: &[u64]) {
         itl: &itl,
         prefix_hit_tokens: 0,
         preemptions: 0,
+        stamps: engine::Stamps::default(),
     });
 }
 

@@ -79,6 +79,7 @@ impl Row {
             itl: &self.itl,
             prefix_hit_tokens: 0,
             preemptions: 0,
+            stamps: engine::Stamps::default(),
         });
     }
 }

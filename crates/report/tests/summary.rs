@@ -56,6 +56,7 @@ fn summary(layout: &Layout, scale: u64) -> Summary {
             itl: &itl,
             prefix_hit_tokens: 0,
             preemptions: 0,
+            stamps: engine::Stamps::default(),
         });
     }
     let member = |npu_gib: u64| MemberInterval { npu_bytes: npu_gib * GIB, ..MemberInterval::default() };

@@ -19,5 +19,6 @@ mod scale;
 mod scheduler;
 mod split;
 mod tokens;
+mod vllm;
 mod waves;
 mod work;

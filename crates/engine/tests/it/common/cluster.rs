@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use engine::{
-    All2AllBackend, Deployment, Entry, GroupSpec, InstanceSpec, KvSpec, Polling, RequestRouting, Role, RunOptions,
-    SchedulerSpec, TierSpec,
+    All2AllBackend, Deployment, Engine, Entry, GroupSpec, InstanceSpec, KvSpec, Polling, RequestRouting, Role,
+    RunOptions, SchedulerSpec, TierSpec,
 };
 use model::{Architecture, Experts, Model};
 use moe::ExpertRouting;
@@ -234,6 +234,7 @@ impl ClusterPlan {
                 expert_routing: moe::Policy::Balanced,
                 all2all_backend: All2AllBackend::AllGatherReduceScatter,
                 polling: Polling::Exact,
+                engine: Engine::Reference,
                 log_interval: Duration::from_ns(1_000_000_000),
                 seed: 1,
             },

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use engine::{All2AllBackend, Polling, RequestRouting, Role, RunOptions};
+use engine::{All2AllBackend, Engine, Polling, RequestRouting, Role, RunOptions};
 use model::Layer;
 use network::NetworkModel;
 use proptest::prelude::*;
@@ -88,6 +88,7 @@ fn options() -> impl Strategy<Value = RunOptions> {
             expert_routing,
             all2all_backend,
             polling,
+            engine: Engine::Reference,
             log_interval,
             seed,
         })

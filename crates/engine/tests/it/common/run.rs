@@ -2,7 +2,7 @@
 
 use engine::{
     Deployment, Entry, FinishedRequest, GroupInterval, InstanceTotals, Interval, MemberStep, Observer, RequestRouter,
-    Role, RunTotals, Simulation, Wave,
+    Role, RunTotals, Simulation, Stamps, Wave,
 };
 use units::{Duration, GroupId, InstanceId, Instant, RequestId};
 
@@ -35,6 +35,7 @@ pub(crate) struct Finished {
     pub(crate) itl: Vec<Duration>,
     pub(crate) prefix_hit_tokens: u64,
     pub(crate) preemptions: u64,
+    pub(crate) stamps: Stamps,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,6 +172,7 @@ impl Observer for Run {
             itl: request.itl.to_vec(),
             prefix_hit_tokens: request.prefix_hit_tokens,
             preemptions: request.preemptions,
+            stamps: request.stamps,
         });
     }
 
