@@ -73,6 +73,8 @@ proptest! {
         for request in &mut expected.finished {
             shift(&mut request.arrival);
             shift(&mut request.end);
+            let stamps = &mut request.stamps;
+            [&mut stamps.queued, &mut stamps.first_scheduled, &mut stamps.first_token].into_iter().for_each(shift);
         }
         expected.waves.iter_mut().for_each(|wave| shift(&mut wave.start));
         prop_assert_eq!(run.finished, expected.finished);
