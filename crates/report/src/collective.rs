@@ -4,6 +4,8 @@ use network::CollectiveKind;
 use serde::Serialize;
 use units::Instant;
 
+use crate::table::{columns, row};
+
 /// A collective, and when each NPU was through with it.
 #[derive(Clone, Debug)]
 pub struct CollectiveTime {
@@ -51,24 +53,14 @@ pub fn collective_text(times: &[CollectiveTime], per_npu: bool) -> String {
 }
 
 fn table(times: &[CollectiveTime]) -> String {
-    let header = ["bytes", "time (ns)", "steps", "bytes on wire", "share of limit"].map(str::to_owned);
-    let row = |time: &CollectiveTime| {
+    let header = row(["bytes", "time (ns)", "steps", "bytes on wire", "share of limit"]);
+    let of_time = |time: &CollectiveTime| {
         let share = time.share_of_limit().map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share));
-        [
-            time.bytes.to_string(),
-            time.last().ns().to_string(),
-            time.steps.to_string(),
-            time.bytes_on_wire.to_string(),
-            share,
-        ]
+        let numbers = [time.bytes, time.last().ns(), time.steps, time.bytes_on_wire];
+        numbers.iter().map(u64::to_string).chain([share]).collect()
     };
-    let rows: Vec<[String; 5]> = [header].into_iter().chain(times.iter().map(row)).collect();
-    let widths: Vec<usize> = (0..5).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
-    let line = |row: &[String; 5]| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:>width$}")).collect();
-        format!("{}\n", cells.join("  "))
-    };
-    rows.iter().map(line).collect()
+    let rows: Vec<Vec<String>> = [header].into_iter().chain(times.iter().map(of_time)).collect();
+    columns(&rows, 0)
 }
 
 /// One collective as an object, several as an array of them.

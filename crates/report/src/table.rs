@@ -185,13 +185,13 @@ fn shortened(model: &str) -> String {
     name.chars().take(MODEL_CHARS_MAX - 1).chain(['…']).collect()
 }
 
-fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+pub(crate) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).into()
 }
 
 /// Rows of equally many cells below each other, two spaces apart: the first `left` columns to the left, the others to
 /// the right.
-fn columns(rows: &[Vec<String>], left: usize) -> String {
+pub(crate) fn columns(rows: &[Vec<String>], left: usize) -> String {
     let width = |index: usize| rows.iter().map(|row| row[index].chars().count()).max().unwrap_or(0);
     let widths: Vec<_> = (0..rows[0].len()).map(width).collect();
     let line = |row: &Vec<String>| {
