@@ -10,7 +10,7 @@ use network::CollectiveKind;
 use units::{GroupId, InstanceId, Instant};
 
 use crate::batch::Batch;
-use crate::deployment::{Deployment, Engine, GroupSpec, Polling};
+use crate::deployment::{Deployment, GroupSpec, Polling};
 use crate::forward::{ForwardPass, PassBuilder, hidden_state_bytes};
 use crate::graphs::{Layout, labelled_graphs};
 use crate::labels::{MemberGraphs, WaveGraphs};
@@ -34,7 +34,7 @@ pub(crate) struct Group<'d> {
 /// What a member is to run next, and what it is running.
 #[derive(Debug)]
 struct Seat {
-    /// Batches that may be in flight: one a pipeline stage.
+    /// Batches that may be in flight: one a pipeline stage, or two where they are formed ahead.
     depth: usize,
     /// Formed, and waiting for the other members.
     pending: Option<Batch>,
@@ -66,17 +66,15 @@ impl<'d> Group<'d> {
             if has_one_block { builder.with_one_block() } else { builder }
         };
         let seat = |instance: &InstanceId| {
-            let depth = match options.engine {
-                Engine::Vllm => 2,
-                Engine::Reference | Engine::VllmSynchronous => deployment.instances[instance.index()].pp as usize,
-            };
+            let stages = deployment.instances[instance.index()].pp as usize;
+            let depth = if options.engine.is_asynchronous() { 2 } else { stages };
             Seat { depth, pending: None, running: VecDeque::with_capacity(depth), waits: false }
         };
         Self {
             id,
             spec,
             polling: options.polling,
-            waits_for_results: options.engine != Engine::Reference,
+            waits_for_results: options.engine.is_asynchronous(),
             builders: spec.members.iter().enumerate().map(builder).collect(),
             seats: spec.members.iter().map(seat).collect(),
             totals: GroupTotals::default(),

@@ -36,7 +36,6 @@ pub(crate) struct Sequence {
     /// When its engine saw it; `None` before.
     pub(crate) queued: Option<Instant>,
     first_scheduled: Option<Instant>,
-    first_token: Instant,
     queuing_delay: Duration,
     ttft: Duration,
     latest_token: Instant,
@@ -62,7 +61,6 @@ impl Sequence {
             tokens_in_flight: 0,
             queued: None,
             first_scheduled: None,
-            first_token: arrival,
             queuing_delay: Duration::ZERO,
             ttft: Duration::ZERO,
             latest_token: arrival,
@@ -85,7 +83,6 @@ impl Sequence {
             self.itl.push(now - self.latest_token);
         } else {
             self.has_first_token = true;
-            self.first_token = now;
             self.ttft = now - self.arrival;
         }
         self.latest_token = now;
@@ -124,7 +121,7 @@ impl Sequence {
             stamps: Stamps {
                 queued: self.queued.unwrap_or(self.arrival),
                 first_scheduled: self.first_scheduled.unwrap_or(self.latest_token),
-                first_token: self.first_token,
+                first_token: self.arrival + self.ttft,
             },
             prefix_hit_tokens: self.first_prefix_hit_tokens.unwrap_or(0),
             preemptions: self.preemptions,
