@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use astra::{Files, Loaded, Setup};
 use diagnostics::{Fault, Faults, Position};
-use network::{CollectiveKind, Graph, Machine, NetworkModel, System};
+use network::{CollectiveKind, Graph, NetworkModel, Schedule, System};
 use units::{Instant, NpuId};
 
 use crate::Failure;
@@ -44,13 +44,13 @@ pub(crate) fn replay(dir: &Path, args: &ReplayArgs) -> Result<(), Failure> {
         }
         cluster.begin((group, batch), npu, Instant::from_ns(begin_ns), args, &of_begins)?;
     }
-    cluster.run_to(None);
+    cluster.schedule.run();
     if let Some(deadlock) = cluster.deadlock() {
         return Err(Failure::Deadlock(deadlock));
     }
     let mut text = "group,batch,instance,recorded_ns,replayed_ns\n".to_owned();
     for [group, batch, instance, first_npu, num_npus, end_ns] in parts {
-        let ends = (first_npu..first_npu.saturating_add(num_npus)).map(|npu| cluster.ends.get(&((group, batch), npu)));
+        let ends = (first_npu..first_npu.saturating_add(num_npus)).map(|npu| cluster.end((group, batch), npu));
         let Some(last) = ends.collect::<Option<Vec<_>>>().and_then(|ends| ends.into_iter().max()) else {
             let what = format!("batch {batch} of group {group} was not given to all NPUs of instance {instance}");
             return Err(Fault::new(parts_file.display().to_string(), what).hint(CHANGED).into());
@@ -66,7 +66,7 @@ fn network_model(dir: &Path) -> Result<NetworkModel, Fault> {
     let path = dir.join("run.csv");
     let name = path.display().to_string();
     let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&name, &error))?;
-    let known = NetworkModel::ALL.into_iter().find(|model| text == format!("network_model\n{}\n", model.name()));
+    let known = text.strip_prefix("network_model\n").and_then(|model| model.trim_end().parse().ok());
     known.ok_or_else(|| Fault::new(name, "does not name a model of links").hint(CHANGED))
 }
 
@@ -78,15 +78,13 @@ fn unreadable(name: &str, error: &io::Error) -> Fault {
 struct Cluster {
     groups: Vec<Group>,
     num_npus: usize,
-    machine: Machine,
-    /// By NPU, the steps it was given and has not finished.
-    given: HashMap<NpuId, Vec<(Step, u64)>>,
-    /// When each NPU of a group was through with a step.
-    ends: HashMap<(Step, u64), Instant>,
+    schedule: Schedule,
+    /// What was given, in order: a step, and an NPU of its group.
+    given: Vec<(Step, u64)>,
+    /// Where that is.
+    numbers: HashMap<(Step, u64), usize>,
     /// Graphs of steps that not all NPUs were given yet.
     graphs: HashMap<Step, Vec<Option<Rc<Graph>>>>,
-    /// Of the ends that the machine tells of its latest step, how many were noted.
-    num_noted: usize,
 }
 
 struct Group {
@@ -141,9 +139,9 @@ impl Cluster {
         };
         let fabric = &first.setup.fabric;
         let topologies = groups.iter().map(|group| group.setup.fabric.topology.clone()).collect();
-        let machine = Machine::new(topologies, fabric.system.clone(), fabric.memory);
-        let (given, ends, graphs) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Ok(Self { groups, num_npus: first_npu, machine, given, ends, graphs, num_noted: 0 })
+        let schedule = Schedule::new(topologies, fabric.system.clone(), fabric.memory);
+        let (given, numbers, graphs) = (Vec::new(), HashMap::new(), HashMap::new());
+        Ok(Self { groups, num_npus: first_npu, schedule, given, numbers, graphs })
     }
 
     /// Gives an NPU its part of a step at `at`, after everything that happens before.
@@ -157,8 +155,8 @@ impl Cluster {
     ) -> Result<(), Faults> {
         let group = self.groups.get(step.0 as usize);
         let group = group.ok_or_else(|| unknown(format!("there is no group {}", step.0)))?;
-        if at < self.machine.now() {
-            return Err(unknown(format!("{at} stands after {}", self.machine.now())).into());
+        if at < self.schedule.now() {
+            return Err(unknown(format!("{at} stands after {}", self.schedule.now())).into());
         }
         let first_npu = group.first_npu;
         let graphs = match self.graphs.entry(step) {
@@ -173,56 +171,31 @@ impl Cluster {
         let graph = graphs.get_mut(npu as usize).and_then(Option::take);
         let graph =
             graph.ok_or_else(|| unknown(format!("NPU {npu} is given batch {} twice, or is not there", step.1)))?;
-        self.run_to(Some(at));
-        let id = NpuId::from(first_npu + npu as usize);
-        self.given.entry(id).or_default().push((step, npu));
-        self.machine.begin(id, graph);
-        self.note_ends();
+        let number = self.schedule.begin(at, NpuId::from(first_npu + npu as usize), graph);
+        self.given.push((step, npu));
+        self.numbers.insert((step, npu), number);
         Ok(())
+    }
+
+    /// When an NPU of a group was through with a step, if it was given it.
+    fn end(&self, step: Step, npu: u64) -> Option<Instant> {
+        self.schedule.end(*self.numbers.get(&(step, npu))?)
     }
 
     /// Who waits for what, if anybody does.
     fn deadlock(&self) -> Option<String> {
-        let mut stuck: Vec<_> = self.given.iter().filter(|(_, given)| !given.is_empty()).collect();
-        stuck.sort_unstable_by_key(|(npu, _)| **npu);
+        let stuck = self.schedule.stuck();
         let mut text = format!("{} of {} NPUs never finish", stuck.len(), self.num_npus);
-        for (npu, given) in stuck.iter().take(NPUS_NAMED_MAX) {
-            let ((group, batch), number) = given[0];
-            let waiting = self.machine.waiting(**npu);
+        for (_, number, waiting) in stuck.iter().take(NPUS_NAMED_MAX) {
+            let ((group, batch), npu) = self.given[*number];
             let Some(first) = waiting.first() else { continue };
             let why = reason(first);
-            text += &format!("\n  NPU {number} of group {group}: node {} of batch {batch} {why}", first.node);
+            text += &format!("\n  NPU {npu} of group {group}: node {} of batch {batch} {why}", first.node);
         }
         if stuck.len() > NPUS_NAMED_MAX {
             text += &format!("\n  and {} more NPUs", stuck.len() - NPUS_NAMED_MAX);
         }
         (!stuck.is_empty()).then_some(text)
-    }
-
-    /// Lets everything up to and including `until` happen, or everything there is.
-    fn run_to(&mut self, until: Option<Instant>) {
-        // What begins in one nanosecond begins before anything that follows from it.
-        while until != Some(self.machine.now())
-            && self.machine.next_event_time().is_some_and(|next| until.is_none_or(|until| next <= until))
-        {
-            self.machine.step();
-            self.num_noted = 0;
-            self.note_ends();
-        }
-        if let Some(until) = until.filter(|&until| until > self.machine.now()) {
-            self.machine.advance_to(until);
-            self.num_noted = 0;
-        }
-    }
-
-    fn note_ends(&mut self) {
-        for &npu in &self.machine.finished()[self.num_noted..] {
-            let given = self.given.get_mut(&npu).filter(|given| !given.is_empty());
-            if let Some((step, number)) = given.map(|given| given.remove(0)) {
-                self.ends.insert((step, number), self.machine.now());
-            }
-        }
-        self.num_noted = self.machine.finished().len();
     }
 }
 

@@ -29,5 +29,5 @@ pub use machine::{Machine, Reason, Waiting};
 pub use measured::{Curve, Measured};
 pub use memory::{DeviceQueue, Location, Memory, MemoryDevices, MemorySpeed};
 pub use plan::{Impossible, Plan};
-pub use replay::{Fabric, Outcome, replay};
+pub use replay::{Fabric, Outcome, Schedule, replay};
 pub use topology::{Block, DimMask, Dimension, Topology};

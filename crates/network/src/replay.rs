@@ -4,7 +4,10 @@
 //! them so, and gives up wherever it could matter in which order things happen within a nanosecond, or a collective has no
 //! formula; then a [`Machine`] runs them. Which of the two it was shows in nothing but the time it takes.
 
+mod schedule;
 mod whole_nodes;
+
+pub use schedule::Schedule;
 
 use crate::{Graph, Machine, Memory, System, Topology, Waiting};
 use std::rc::Rc;
