@@ -37,18 +37,6 @@ fn window(phase: &Phase) -> u64 {
     }
 }
 
-/// Packets that a member sends.
-fn rounds(phase: &Phase) -> u64 {
-    let once_round = phase.members as u64 - 1;
-    match phase.routine {
-        Routine::Ring { rounds, .. } => rounds,
-        Routine::Direct { .. } if phase.kind == CollectiveKind::AllReduce => 2 * once_round,
-        Routine::Direct { .. } => once_round,
-        Routine::Halving(halving) => halving.rounds(),
-        Routine::Tree { .. } | Routine::Measured { .. } => unreachable!("no packets"),
-    }
-}
-
 /// Whether a packet adds up what came before it. Rings and direct exchanges take turns: as many as are under way without,
 /// then as many as there are others (of a window as many as it has), and in an all-reduce only the first time round.
 fn reduces(phase: &Phase, packet: u64) -> bool {
@@ -105,7 +93,7 @@ impl Machine {
 
     pub(super) fn packet_ready(&mut self, npu: NpuId, stream: u32, mut packets: Packets) {
         let phase = self.phase(npu, stream);
-        let (window, rounds) = (window(&phase), rounds(&phase));
+        let (window, rounds) = (window(&phase), phase.messages());
         packets.prepared += 1;
         let is_direct_all_reduce =
             matches!(phase.routine, Routine::Direct { .. }) && phase.kind == CollectiveKind::AllReduce;

@@ -214,7 +214,7 @@ impl Phase {
     }
 
     /// Messages that a member sends, the one that sends most.
-    pub(super) fn messages(&self) -> u64 {
+    pub(crate) fn messages(&self) -> u64 {
         let once_round = self.members as u64 - 1;
         match self.routine {
             Routine::Ring { rounds, .. } => rounds,
