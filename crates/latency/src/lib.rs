@@ -8,12 +8,14 @@ pub mod analytic;
 pub mod compare;
 pub mod fit;
 mod measured;
+mod varlen;
 
 use model::Layer;
 use units::Duration;
 
 pub use analytic::{Analytic, GpuConstants};
 pub use measured::{Bundle, BundleName, Catalogue, Op, Profile, ProfiledLimits, Sample, read_samples};
+pub use varlen::VarlenAttention;
 
 /// What one attention layer works on in one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -52,4 +54,9 @@ pub trait OpLatency: Send + Sync + std::fmt::Debug {
     /// The time of the experts of one expert-parallel rank that `tokens` tokens reach, on `active_experts` experts.
     /// Zero when no token reaches it.
     fn experts(&self, tokens: u64, active_experts: u64) -> Duration;
+
+    /// Whether what decodes of unequal length cost was measured.
+    fn measures_uneven_decodes(&self) -> bool {
+        false
+    }
 }

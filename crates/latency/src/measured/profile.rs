@@ -122,6 +122,10 @@ impl OpLatency for Profile {
         Duration::from_ns((corrected.round_ties_even() as u64).max(1))
     }
 
+    fn measures_uneven_decodes(&self) -> bool {
+        !self.skew.is_empty()
+    }
+
     fn experts(&self, tokens: u64, active_experts: u64) -> Duration {
         if tokens == 0 {
             return Duration::ZERO;
