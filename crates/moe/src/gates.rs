@@ -8,6 +8,9 @@
 //!   `min(round(T · k / R), E / R)` experts busy. Halves round to even.
 //! - `RR`: every token takes experts `0..k`.
 //! - `RAND`: `k` distinct experts per token, uniformly.
+//!
+//! `UNIFORM` is not of the contract: it is what `RAND` comes to on average. A rank of `n` experts is missed by a token
+//! with probability `C(E − n, k) / C(E, k)`, and an expert by all `T` tokens with probability `(1 − k / E)^T`.
 
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::Rng;
@@ -40,6 +43,25 @@ fn hit_probability(num_ranks: u32, experts_per_token: u32) -> f64 {
     let miss = f64::from(num_ranks - 1) / f64::from(num_ranks);
     // `powf`, not `powi`: it is the C `pow` that the reference calls, and they differ in the last bit.
     1.0 - miss.powf(f64::from(experts_per_token))
+}
+
+/// The gate of [`Policy::Uniform`](crate::Policy::Uniform).
+#[derive(Debug)]
+pub(crate) struct Uniform;
+
+impl ExpertGate for Uniform {
+    fn route(&mut self, block: &MoeBlock<'_>, loads: &mut [RankLoad]) {
+        let placement = block.placement;
+        let (num_experts, per_token) = (f64::from(placement.num_experts()), f64::from(block.experts_per_token));
+        let is_active = 1.0 - (1.0 - per_token / num_experts).powf(block.tokens as f64);
+        for (rank, load) in (0..).zip(loads.iter_mut()) {
+            let elsewhere = f64::from(placement.num_experts() - placement.num_experts_of(rank));
+            let misses = (0..block.experts_per_token).map(f64::from);
+            let miss: f64 = misses.map(|taken| (elsewhere - taken).max(0.0) / (num_experts - taken)).product();
+            load.tokens = (block.tokens as f64 * (1.0 - miss)).round_ties_even() as u64;
+            load.active_experts = (f64::from(placement.num_experts_of(rank)) * is_active).round_ties_even() as u64;
+        }
+    }
 }
 
 /// The gate of [`Policy::RoundRobin`](crate::Policy::RoundRobin).

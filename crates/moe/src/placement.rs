@@ -28,6 +28,11 @@ impl Placement {
         self.num_ranks
     }
 
+    /// Experts on `rank`.
+    pub fn num_experts_of(&self, rank: u32) -> u32 {
+        self.rank_of.iter().filter(|&&holder| holder == rank).count() as u32
+    }
+
     /// The rank that holds `expert`.
     ///
     /// # Panics

@@ -148,6 +148,30 @@ fn random_reaches_each_rank_as_often_as_chance_says() {
     }
 }
 
+/// Means over many blocks of few tokens, where not every expert is active.
+#[test]
+fn uniform_is_what_random_comes_to() {
+    for (num_experts, experts_per_token, num_ranks, tokens) in
+        [(128, 8, 2, 28), (128, 8, 4, 5), (60, 4, 7, 9), (8, 2, 8, 3)]
+    {
+        let blocks = 20_000;
+        let mut router = ExpertRouter::new(num_experts, experts_per_token, num_ranks, &Policy::Random, 3);
+        let mut sums = vec![(0, 0); num_ranks as usize];
+        for _ in 0..blocks {
+            for (sum, load) in sums.iter_mut().zip(router.route(0, tokens)) {
+                *sum = (sum.0 + load.tokens, sum.1 + load.active_experts);
+            }
+        }
+        let uniform = loads(num_experts, experts_per_token, num_ranks, Policy::Uniform, tokens);
+        for (sum, load) in sums.iter().zip(uniform) {
+            let mean = |sum: u64| sum as f64 / f64::from(blocks);
+            // Rounded to whole tokens and experts.
+            assert!((mean(sum.0) - load.tokens as f64).abs() < 0.52, "{sum:?} {load:?}");
+            assert!((mean(sum.1) - load.active_experts as f64).abs() < 0.52, "{sum:?} {load:?}");
+        }
+    }
+}
+
 #[test]
 fn random_draws_are_the_same_on_every_machine_and_new_in_every_block() {
     let run = |seed| {
@@ -171,7 +195,7 @@ proptest! {
         num_ranks in 1..20u32,
         experts_per_token in 1..20u32,
         tokens in 0..300u64,
-        policy in prop::sample::select(&[Policy::Balanced, Policy::RoundRobin, Policy::Random][..]),
+        policy in prop::sample::select(&[Policy::Balanced, Policy::Uniform, Policy::RoundRobin, Policy::Random][..]),
     ) {
         let num_experts = experts_per_rank * num_ranks;
         let loads = loads(num_experts, experts_per_token, num_ranks, policy, tokens);
@@ -181,7 +205,7 @@ proptest! {
             prop_assert!(load.tokens <= tokens);
             prop_assert!(load.active_experts <= u64::from(experts_per_rank));
         }
-        if policy != Policy::Balanced {
+        if policy != Policy::Balanced && policy != Policy::Uniform {
             let (reached, active) = loads.iter().fold((0, 0), |(a, b), load| (a + load.tokens, b + load.active_experts));
             prop_assert!(loads.iter().all(|load| (load.tokens > 0) == (load.active_experts > 0)));
             prop_assert!((tokens..=tokens * experts_per_token.min(u64::from(num_ranks))).contains(&reached));
