@@ -190,6 +190,16 @@ pub(crate) enum EngineName {
     Vllm,
 }
 
+/// Parts of vLLM's engine that can be left out (`engine::Vllm` says what each is).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    VarlenAttention,
+    GraphPadding,
+    GroupExperts,
+    Waves,
+    PublishedLoads,
+}
+
 /// Where a user's own data is.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Data")]
@@ -324,9 +334,10 @@ pub(crate) struct RoutingArgs {
     /// How requests find an instance: least loaded, round robin, random.
     #[arg(long, value_name = "POLICY", value_parser = ["LOAD", "RR", "RAND", "CUSTOM"], default_value = "LOAD")]
     pub(crate) request_routing_policy: String,
-    /// How tokens find experts: balanced gate, the first experts, random. COPY is an older name of BALANCED.
-    #[arg(long, value_name = "POLICY", value_parser = ["BALANCED", "COPY", "RR", "RAND", "CUSTOM"], default_value = "BALANCED")]
-    pub(crate) expert_routing_policy: String,
+    /// How tokens find experts: balanced gate, all equally likely, the first experts, random; COPY is an older name of
+    /// BALANCED [default: BALANCED, and UNIFORM with --engine vllm].
+    #[arg(long, value_name = "POLICY", value_parser = ["BALANCED", "COPY", "UNIFORM", "RR", "RAND", "CUSTOM"])]
+    pub(crate) expert_routing_policy: Option<String>,
     /// Send each request where this file says (CSV: `request,instance`).
     #[arg(long, value_name = "FILE")]
     pub(crate) request_routing_file: Option<PathBuf>,
@@ -359,6 +370,22 @@ pub(crate) struct EngineArgs {
     /// With `--engine vllm`, let it form a batch when the one before is through.
     #[arg(long)]
     pub(crate) no_async_scheduling: bool,
+    /// With `--engine vllm`, what its host takes: a preset that ships, `none`, or a file as `servingsim calibrate` writes
+    /// [default: vllm-0.19].
+    #[arg(long, value_name = "NAME|FILE")]
+    pub(crate) preset: Option<String>,
+    /// With `--engine vllm`, steps that are launched as one graph, in tokens [default: as vLLM chooses].
+    #[arg(long, value_name = "TOKENS,…", value_delimiter = ',', value_parser = whole_number::<u64>)]
+    pub(crate) cudagraph_capture_sizes: Option<Vec<u64>>,
+    /// With `--engine vllm`, launch every step piece by piece.
+    #[arg(long, conflicts_with = "cudagraph_capture_sizes")]
+    pub(crate) enforce_eager: bool,
+    /// With `--engine vllm`, by how much the first step is late, in milliseconds: kernels are loaded on first use.
+    #[arg(long, value_name = "MS", value_parser = milliseconds)]
+    pub(crate) warm_up: Option<f64>,
+    /// With `--engine vllm`, leave out a part of it, to see what it is worth.
+    #[arg(long, value_name = "PART,…", value_enum, value_delimiter = ',')]
+    pub(crate) without: Vec<Part>,
     /// When an idle instance sees work: at once, or when LLMServingSim would ask it.
     #[arg(long, value_name = "POLLING", value_parser = ["exact", "reference"], default_value = "exact")]
     pub(crate) polling: String,
@@ -379,8 +406,8 @@ pub(crate) struct OutputArgs {
     /// Write one row a request to this file (CSV).
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Add to the rows of `--output` when the engine saw a request, first put it into a batch, and had its first token
-    /// (columns queued, first_scheduled, first_token).
+    /// Add to the rows of `--output` when the engine saw a request, first put it into a batch and had its first token, and
+    /// when the client had it (columns queued, first_scheduled, first_token, first_delivered).
     #[arg(long, requires = "output")]
     pub(crate) output_stamps: bool,
     /// Write what instances, groups and nodes did in each log interval to this file (CSV).
@@ -495,6 +522,11 @@ fn factor(text: &str) -> Result<f64, &'static str> {
 fn nanoseconds(text: &str) -> Result<f64, &'static str> {
     let sound = text.parse().ok().filter(|number| (0.0..=1e12).contains(number));
     sound.ok_or("expected a number from 0 to 1000000000000")
+}
+
+fn milliseconds(text: &str) -> Result<f64, &'static str> {
+    let sound = text.parse().ok().filter(|number| (0.0..=1e6).contains(number));
+    sound.ok_or("expected a number from 0 to 1000000")
 }
 
 fn number(text: &str) -> Result<f64, &'static str> {

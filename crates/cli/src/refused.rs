@@ -13,6 +13,7 @@ pub(crate) fn refused_flags(args: &RunArgs) -> Faults {
         }
     };
     let routing = &args.routing;
+    let expert_policy = routing.expert_routing_policy.as_deref().unwrap_or("BALANCED");
     let lacks_file = |policy: &str, has_file: bool| policy == "CUSTOM" && !has_file;
     let custom = "a policy of one's own takes a file of recorded routes, or a program that uses the library";
     refuse(
@@ -22,10 +23,10 @@ pub(crate) fn refused_flags(args: &RunArgs) -> Faults {
         "name the file with --request-routing-file, or use LOAD, the default, RR or RAND",
     );
     refuse(
-        lacks_file(&routing.expert_routing_policy, routing.expert_routing_file.is_some()),
+        lacks_file(expert_policy, routing.expert_routing_file.is_some()),
         "--expert-routing-policy",
         custom,
-        "name the file with --expert-routing-file, or use BALANCED, the default, RR or RAND",
+        "name the file with --expert-routing-file, or use BALANCED, the default, UNIFORM, RR or RAND",
     );
     let overruled = "a file of recorded routes is given too, and is followed instead";
     let has_another = |policy: &str, others: &[&str], has_file: bool| has_file && !others.contains(&policy);
@@ -36,11 +37,7 @@ pub(crate) fn refused_flags(args: &RunArgs) -> Faults {
         "leave out either",
     );
     refuse(
-        has_another(
-            &routing.expert_routing_policy,
-            &["CUSTOM", "BALANCED", "COPY"],
-            routing.expert_routing_file.is_some(),
-        ),
+        has_another(expert_policy, &["CUSTOM", "BALANCED", "COPY"], routing.expert_routing_file.is_some()),
         "--expert-routing-policy",
         overruled,
         "leave out either",
@@ -53,8 +50,17 @@ pub(crate) fn refused_flags(args: &RunArgs) -> Faults {
     );
     let EngineArgs { engine, no_async_scheduling, ref polling, .. } = args.engine;
     let is_vllm = engine == EngineName::Vllm;
-    let no_core = "only vLLM's engine core forms batches ahead";
-    refuse(no_async_scheduling && !is_vllm, "--no-async-scheduling", no_core, "add --engine vllm");
+    let no_graphs = "only vLLM's engine core launches captured graphs";
+    for (is_given, flag, message) in [
+        (no_async_scheduling, "--no-async-scheduling", "only vLLM's engine core forms batches ahead"),
+        (args.engine.preset.is_some(), "--preset", "only vLLM's engine core has a host that takes time"),
+        (args.engine.cudagraph_capture_sizes.is_some(), "--cudagraph-capture-sizes", no_graphs),
+        (args.engine.enforce_eager, "--enforce-eager", no_graphs),
+        (args.engine.warm_up.is_some(), "--warm-up", "only vLLM's engine core warms up"),
+        (!args.engine.without.is_empty(), "--without", "only what vLLM's engine core adds can be left out"),
+    ] {
+        refuse(is_given && !is_vllm, flag, message, "add --engine vllm");
+    }
     let polls = "LLMServingSim's polling has no engine core of vLLM's";
     refuse(is_vllm && polling == "reference", "--engine vllm", polls, "leave out --polling reference");
     let ahead = "traces hold one step after the other, and this engine has the next one waiting already";

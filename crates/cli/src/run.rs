@@ -2,15 +2,16 @@
 
 use std::io::{self, Write};
 
-use config::{Flags, Inputs, LatencySource, LatencyUsed, Loaded, Source, WorkloadLimits};
+use config::{Flags, Inputs, LatencySource, LatencyUsed, Loaded, Preset, Source, WorkloadLimits};
 use diagnostics::{Fault, Faults};
-use engine::{Engine, RoutingTable, Simulation};
+use engine::{Engine, Kernels, RoutingTable, Simulation, Vllm};
 use examples::Example;
 use metrics::{Layout, Summary};
+use units::Duration;
 use workload::{ReadOptions, Workload};
 
 use crate::Failure;
-use crate::args::{EngineName, Format, RunArgs};
+use crate::args::{EngineArgs, EngineName, Format, Part, RunArgs};
 use crate::console::{Console, OutputFiles};
 use crate::recordings;
 use crate::refused::refused_flags;
@@ -19,8 +20,9 @@ use crate::refused::refused_flags;
 const UNFIT_REQUESTS_MAX: usize = 20;
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
-    let Job { loaded, workload, routes, files } = Job::prepare(args)?;
-    let layout = Layout::of(&loaded.deployment);
+    let Job { loaded, workload, preset, routes, files } = Job::prepare(args)?;
+    let mut layout = Layout::of(&loaded.deployment);
+    layout.engine.preset = preset;
     let mut console = Console::new(&args.output, &layout, workload.num_requests, files);
     if !args.output.quiet {
         introduce(args, &loaded, &workload);
@@ -46,6 +48,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
 struct Job {
     loaded: Loaded,
     workload: Workload,
+    /// Of what the engines' host takes.
+    preset: Option<String>,
     /// Where each request goes, where that is recorded.
     routes: Option<RoutingTable>,
     files: OutputFiles,
@@ -57,7 +61,8 @@ impl Job {
         let mut faults = refused_flags(args);
         let Some(example) = keep(example(args).map_err(Faults::from), &mut faults) else { return Err(faults) };
         check_outputs(args, &mut faults);
-        let mut loaded = keep(config::load(&inputs(args, example)), &mut faults);
+        let Some((engine, preset)) = keep(engine(&args.engine), &mut faults) else { return Err(faults) };
+        let mut loaded = keep(config::load(&inputs(args, example, engine)), &mut faults);
         if let (Some(path), Some(loaded)) = (&args.routing.expert_routing_file, &mut loaded) {
             keep(recordings::route_experts(path, &mut loaded.deployment), &mut faults);
         }
@@ -76,7 +81,7 @@ impl Job {
         // The output comes last, so that nothing is created for a run that can't be.
         let (Some(loaded), Some(workload), true) = (loaded, workload, faults.is_empty()) else { return Err(faults) };
         let files = OutputFiles::create(&args.output, &loaded.deployment)?;
-        Ok(Self { loaded, workload, routes, files })
+        Ok(Self { loaded, workload, preset, routes, files })
     }
 }
 
@@ -115,7 +120,7 @@ fn example(args: &RunArgs) -> Result<Option<&'static Example>, Fault> {
     examples::find(name).map(Some).ok_or_else(|| unknown().hint(format!("there are {}", names.join(", "))))
 }
 
-fn inputs(args: &RunArgs, example: Option<&Example>) -> Inputs {
+fn inputs(args: &RunArgs, example: Option<&Example>, engine: Engine) -> Inputs {
     let cluster = match (&args.input.cluster_config, example) {
         (Some(path), _) => Source::File(path.clone()),
         (None, Some(example)) => {
@@ -135,14 +140,36 @@ fn inputs(args: &RunArgs, example: Option<&Example>) -> Inputs {
             _ => LatencySource::Auto,
         },
         gpu_constants: args.model.gpu_constants.clone(),
-        flags: flags(args),
+        flags: flags(args, engine),
     }
 }
 
-fn flags(args: &RunArgs) -> Flags {
-    let RunArgs { model, scheduler, routing, engine, output, .. } = args;
+/// How engines step, and the preset of what their host takes.
+fn engine(args: &EngineArgs) -> Result<(Engine, Option<String>), Faults> {
+    if args.engine == EngineName::Reference {
+        return Ok((Engine::Reference, None));
+    }
+    let Preset { name, host, .. } = Preset::load(args.preset.as_deref().unwrap_or(Preset::DEFAULT))?;
+    let has = |part: Part| !args.without.contains(&part);
+    let vllm = Vllm {
+        async_scheduling: !args.no_async_scheduling,
+        host,
+        warm_up: Duration::from_ns((args.warm_up.unwrap_or(0.0) * 1e6) as u64),
+        kernels: Kernels {
+            varlen_attention: has(Part::VarlenAttention),
+            graph_padding: has(Part::GraphPadding),
+            group_experts: has(Part::GroupExperts),
+        },
+        waves: has(Part::Waves),
+        published_loads: has(Part::PublishedLoads),
+    };
+    Ok((Engine::Vllm(vllm), Some(name)))
+}
+
+fn flags(args: &RunArgs, engine: Engine) -> Flags {
+    let RunArgs { model, scheduler, routing, engine: args, output, .. } = args;
     Flags {
-        network_model: engine.network_model.0,
+        network_model: args.network_model.0,
         dtype: model.dtype.as_deref().map(known),
         kv_cache_dtype: match model.kv_cache_dtype.as_str() {
             "fp8" => model::KvCacheDtype::Fp8,
@@ -164,16 +191,17 @@ fn flags(args: &RunArgs) -> Flags {
         skip_prefill: scheduler.skip_prefill,
         npu_memory_utilization: model.npu_memory_utilization,
         request_routing: policy(&routing.request_routing_policy),
-        expert_routing: policy(&routing.expert_routing_policy),
-        all2all_backend: known(&routing.all2all_backend),
-        polling: known(&engine.polling),
-        engine: match (engine.engine, engine.no_async_scheduling) {
-            (EngineName::Reference, _) => Engine::Reference,
-            (EngineName::Vllm, false) => Engine::Vllm,
-            (EngineName::Vllm, true) => Engine::VllmSynchronous,
+        expert_routing: match &routing.expert_routing_policy {
+            Some(name) => policy(name),
+            None if engine == Engine::Reference => moe::Policy::Balanced,
+            None => moe::Policy::Uniform,
         },
+        all2all_backend: known(&routing.all2all_backend),
+        polling: known(&args.polling),
+        engine,
+        capture_sizes: if args.enforce_eager { Some(Vec::new()) } else { args.cudagraph_capture_sizes.clone() },
         log_interval_s: output.log_interval,
-        seed: engine.seed,
+        seed: args.seed,
     }
 }
 

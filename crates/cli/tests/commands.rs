@@ -126,16 +126,19 @@ fn the_result_file() {
     assert_eq!(folder.run(&in_new_folder), said, "where the results go changes nothing");
     assert_eq!(fs::read_to_string(folder.path("new/folder/out.csv")).expect("folders are made"), rows);
 
-    // When the engine saw each request, first put it into a batch, and had its first token.
+    // When the engine saw each request, first put it into a batch and had its first token, and when the client had it.
     let (_, stamped) = everything(&folder, &[&INPUT_FLAGS[..], &["--output-stamps"]].concat());
-    let stamps = |row: &str| row.rsplit(',').take(3).map(str::to_owned).collect::<Vec<_>>().join(" ");
+    let stamps = |row: &str| row.rsplit(',').take(4).map(str::to_owned).collect::<Vec<_>>().join(" ");
     insta::assert_snapshot!("result_file_stamps", stamped.lines().map(stamps).collect::<Vec<_>>().join("\n"));
-    let without: Vec<&str> = stamped.lines().filter_map(|row| row.rsplitn(4, ',').nth(3)).collect();
+    let without: Vec<&str> = stamped.lines().filter_map(|row| row.rsplitn(5, ',').nth(4)).collect();
     assert_eq!(without, rows.lines().collect::<Vec<_>>(), "the other columns are the same");
     // vLLM's engine core: other times where requests meet.
     let of_example = |flags: &[&str]| everything(&folder, &[&["--example", "moe-ep"], flags].concat()).1;
     assert_ne!(of_example(&["--engine", "vllm"]), of_example(&[]));
-    let one_by_one = [&INPUT_FLAGS[..], &["--engine", "vllm", "--no-async-scheduling"]].concat();
+    // Of which nothing is left without its parts.
+    let parts = "varlen-attention,graph-padding,group-experts,waves,published-loads";
+    let plain = ["--engine", "vllm", "--no-async-scheduling", "--preset", "none", "--without", parts];
+    let one_by_one = [&INPUT_FLAGS[..], &plain].concat();
     assert_eq!(everything(&folder, &one_by_one).1, rows);
 
     // The sessions of agents: calls of one session follow one another.

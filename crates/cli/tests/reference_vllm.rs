@@ -93,7 +93,7 @@ fn simulated(reference: &Path, dir: &Path, workload: &str, engine: &str) -> Dist
         let (before, stamps) = (row.split(',').collect::<Vec<_>>(), row.rsplit(',').collect::<Vec<_>>());
         let number = |text: &str| text.parse::<f64>().expect("a number");
         let ms = |text: &str| number(text) / 1e6;
-        Request::new(ms(stamps[2]), ms(stamps[0]), ms(before[6]), number(before[4]))
+        Request::new(ms(stamps[3]), ms(stamps[1]), ms(before[6]), number(before[4]))
     });
     distributions(&requests.collect::<Vec<_>>())
 }

@@ -31,6 +31,7 @@ struct Footing {
     architecture: Arc<Architecture>,
     latency: Arc<dyn OpLatency>,
     latency_used: LatencyUsed,
+    num_sms: Option<u64>,
     placement: Placement,
     capacity: Capacity,
 }
@@ -149,7 +150,8 @@ fn footings(members: &[Member<'_>], shared: Option<&Shared>, inputs: &Inputs, re
         let weights = Weights { model, architecture: &architecture, placement: &placement };
         let capacity = memory::divide(instance, weights, *degrees, settings, flags.polling, &mut report.faults);
         let (latency, latency_used) = latencies.get(instance, model, &architecture, *degrees, settings, report)?;
-        Some(Footing { architecture, latency, latency_used, placement, capacity: capacity? })
+        let num_sms = latencies.num_sms(&instance.hardware.value);
+        Some(Footing { architecture, latency, latency_used, num_sms, placement, capacity: capacity? })
     };
     members.iter().filter_map(footing).collect()
 }
@@ -286,6 +288,8 @@ impl Parts<'_> {
             model: Arc::clone(model),
             architecture: Arc::clone(&footing.architecture),
             latency: Arc::clone(&footing.latency),
+            num_sms: footing.num_sms,
+            capture_sizes: self.inputs.flags.capture_sizes(&settings.scheduler),
             role: instance.role(),
             tp: degrees.tp,
             pp: degrees.pp,

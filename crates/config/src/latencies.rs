@@ -92,6 +92,12 @@ impl Latencies {
         Some((Arc::new(analytic), LatencyUsed::Analytic))
     }
 
+    /// Streaming multiprocessors of `hardware`, where they are known.
+    pub(crate) fn num_sms(&self, hardware: &str) -> Option<u64> {
+        let given = self.constants.as_ref().filter(|constants| constants.hardware == hardware);
+        given.map(|constants| constants.num_sms).or_else(|| GpuConstants::known_sms(hardware))
+    }
+
     /// The profile called `name`. `None` when it can't be used, `Some(None)` when the analytic model shall stand in.
     fn profile(
         &mut self,

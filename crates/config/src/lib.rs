@@ -28,6 +28,7 @@ mod parallelism;
 mod pim;
 mod placement;
 mod power;
+mod presets;
 mod report;
 mod roles;
 mod settings;
@@ -42,6 +43,7 @@ use engine::Deployment;
 
 pub use latencies::{LatencySource, LatencyUsed};
 pub use model_files::ModelFiles;
+pub use presets::Preset;
 pub use settings::{Flags, PrefixStorage};
 pub use workload_limits::WorkloadLimits;
 

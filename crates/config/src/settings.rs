@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use diagnostics::{Fault, Faults};
 use documents::Bounds;
-use engine::{All2AllBackend, Engine, Polling, RequestRouting, RunOptions, SchedulerSpec};
+use engine::{All2AllBackend, CaptureSizes, Engine, Polling, RequestRouting, RunOptions, SchedulerSpec};
 use model::{Dtype, KvCacheDtype, Model};
 use units::Duration;
 
@@ -86,6 +86,8 @@ pub struct Flags {
     pub polling: Polling,
     /// `--engine`.
     pub engine: Engine,
+    /// `--cudagraph-capture-sizes`: steps, in tokens, that are launched as one graph; `None` for vLLM's own choice.
+    pub capture_sizes: Option<Vec<u64>>,
     /// `--log-interval`: simulated seconds between two interval reports, at least 1 ns.
     pub log_interval_s: f64,
     /// `--seed`: of every random stream.
@@ -118,6 +120,7 @@ impl Default for Flags {
             all2all_backend: All2AllBackend::default(),
             polling: Polling::default(),
             engine: Engine::default(),
+            capture_sizes: None,
             log_interval_s: 1.0,
             seed: 0,
         }
@@ -137,10 +140,24 @@ impl Flags {
             let hint = "it is a share of NPU memory: 0.9 rather than 90";
             faults.push(Fault::new("--npu-memory-utilization", message).hint(hint));
         }
+        if let Some(sizes) = &self.capture_sizes
+            && (sizes.contains(&0) || !sizes.is_sorted_by(|a, b| a < b))
+        {
+            let message = "expected numbers of tokens of at least 1, each greater than the one before";
+            faults.push(Fault::new("--cudagraph-capture-sizes", message).hint("write 1,2,4,8,16 for example"));
+        }
         let seconds = Bounds::From { least: 1e-9, most: 1e9 };
         if !seconds.contain(self.log_interval_s) {
             let message = format!("expected a number of seconds {seconds}, found {}", self.log_interval_s);
             faults.push(Fault::new("--log-interval", message).hint("1 is usual"));
+        }
+    }
+
+    /// Steps that an instance with this scheduler launches as one graph.
+    pub(crate) fn capture_sizes(&self, scheduler: &SchedulerSpec) -> CaptureSizes {
+        match &self.capture_sizes {
+            Some(sizes) => CaptureSizes::new(&sizes[..]),
+            None => CaptureSizes::default_for(scheduler),
         }
     }
 

@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use units::{Duration, Instant, RequestId};
 
 use crate::entry::{Call, Entry};
+use crate::vllm::HostTimes;
 
 /// A request that has arrived.
 #[derive(Debug)]
@@ -20,6 +21,10 @@ pub(crate) struct Arrival {
 #[derive(Debug)]
 pub(crate) struct Arrivals<I: Iterator<Item = Entry>> {
     entries: Peekable<I>,
+    /// From a request's arrival until it is routed.
+    before_routing: Duration,
+    /// From a request's last token until its session goes on, beside its tool.
+    before_release: Duration,
     latest_entry: Instant,
     /// Calls released but not yet arrived, earliest first, in order of release.
     released: BinaryHeap<Reverse<Released>>,
@@ -38,10 +43,12 @@ struct Released {
 }
 
 impl<I: Iterator<Item = Entry>> Arrivals<I> {
-    /// `entries` must be in order of arrival.
-    pub(crate) fn new(entries: I) -> Self {
+    /// `entries` must be in order of arrival; the front end takes what `host` says.
+    pub(crate) fn new(entries: I, host: HostTimes) -> Self {
         Self {
             entries: entries.peekable(),
+            before_routing: host.frontend_request,
+            before_release: host.frontend_token,
             latest_entry: Instant::ZERO,
             released: BinaryHeap::new(),
             num_released: 0,
@@ -49,16 +56,20 @@ impl<I: Iterator<Item = Entry>> Arrivals<I> {
         }
     }
 
-    /// When the next request arrives, as far as is known now.
+    /// When the next request is to be routed, as far as is known now.
     pub(crate) fn next_time(&mut self) -> Option<Instant> {
+        self.next_arrival().map(|arrival| arrival + self.before_routing)
+    }
+
+    fn next_arrival(&mut self) -> Option<Instant> {
         let entry = self.entries.peek().map(|entry| entry.arrival);
         let released = self.released.peek().map(|released| released.0.time);
         [entry, released].into_iter().flatten().min()
     }
 
-    /// The next request that has arrived by `now`. At the same instant, the workload's come before released ones.
+    /// The next request to be routed by `now`. At the same instant, the workload's come before released ones.
     pub(crate) fn next_due(&mut self, now: Instant) -> Option<Arrival> {
-        let time = self.next_time().filter(|&time| time <= now)?;
+        let time = self.next_arrival().filter(|&arrival| arrival + self.before_routing <= now)?;
         let entry = self.entries.next_if(|entry| entry.arrival == time);
         let (id, calls) = match entry {
             Some(entry) => {
@@ -83,7 +94,8 @@ impl<I: Iterator<Item = Entry>> Arrivals<I> {
     pub(crate) fn completed(&mut self, id: RequestId, now: Instant) {
         if let Some((tool_time, calls)) = self.sessions.remove(&id) {
             let (order, id) = (self.num_released, RequestId(id.0 + 1));
-            self.released.push(Reverse(Released { time: now + tool_time, order, id, calls }));
+            let time = now + self.before_release + tool_time;
+            self.released.push(Reverse(Released { time, order, id, calls }));
             self.num_released += 1;
         }
     }

@@ -13,6 +13,8 @@ pub(crate) struct Batch {
     pub(crate) shape: StepShape,
     /// Tokens whose KV a prefill instance sends on.
     pub(crate) kv_send_tokens: u64,
+    /// Requests that start in it.
+    pub(crate) new_requests: u64,
     /// Bytes of prefixes brought back from the tier below.
     pub(crate) recall_bytes: u64,
     /// Bytes of prefixes written to it, beside everything else.
@@ -74,6 +76,16 @@ impl StepShape {
         self.tokens = tokens;
     }
 
+    /// Grows the step to `tokens` tokens, but not by logits: those of padding are never taken.
+    pub(crate) fn pad_tokens_to(&mut self, tokens: u64) {
+        self.tokens = tokens;
+    }
+
+    /// Whether every sequence computes one token.
+    pub(crate) fn is_decode_only(&self) -> bool {
+        self.prefill_tokens == 0
+    }
+
     /// The same step where attention of the decodes happens elsewhere.
     pub(crate) fn without_decodes(&self) -> Self {
         Self { num_decodes: 0, kv_decode_sum: 0, kv_decode_max: 0, kv_decode_min: 0, ..*self }
@@ -102,6 +114,11 @@ impl Batch {
     pub(crate) fn push(&mut self, scheduled: Scheduled) {
         self.scheduled.push(scheduled);
         self.shape.add(scheduled.tokens, scheduled.history);
+    }
+
+    /// Tokens before padding; 1 for a dummy.
+    pub(crate) fn num_tokens(&self) -> u64 {
+        self.scheduled.iter().map(|scheduled| scheduled.tokens).sum::<u64>().max(1)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

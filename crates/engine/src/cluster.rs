@@ -8,7 +8,8 @@ use units::{Duration, GroupId, InstanceId, Instant};
 
 use crate::arrivals::Arrivals;
 use crate::batch::Batch;
-use crate::deployment::{Deployment, InstanceSpec, Role, TierSpec};
+use crate::coordinator::{Coordinator, Counts};
+use crate::deployment::{Deployment, InstanceSpec, RequestRouting, Role, TierSpec};
 use crate::entry::Entry;
 use crate::forward::ForwardPass;
 use crate::group::Group;
@@ -34,6 +35,7 @@ pub(crate) struct Cluster<'d, I: Iterator<Item = Entry>> {
     unfinished_requests: u64,
     end: Instant,
     departures: Departures,
+    preparations: Vec<(Instant, InstanceId)>,
 }
 
 /// Log intervals.
@@ -47,13 +49,24 @@ struct Intervals {
 #[derive(Debug)]
 struct Entrance {
     router: Box<dyn RequestRouter>,
+    /// Knows of loads what has been published, and goes by that instead.
+    coordinator: Option<Coordinator>,
     instances: Vec<usize>,
     loads: Vec<InstanceLoad>,
 }
 
 impl Entrance {
     /// Index of the instance that a request goes to.
-    fn choose(&mut self, request: &RoutedRequest, deployment: &Deployment, instances: &[Instance<'_>]) -> usize {
+    fn choose(
+        &mut self,
+        request: &RoutedRequest,
+        now: Instant,
+        deployment: &Deployment,
+        instances: &[Instance<'_>],
+    ) -> usize {
+        if let Some(coordinator) = &mut self.coordinator {
+            return self.instances[coordinator.choose(now)];
+        }
         self.loads.clear();
         self.loads.extend(self.instances.iter().map(|&index| InstanceLoad {
             instance: index.into(),
@@ -62,6 +75,16 @@ impl Entrance {
             max_num_seqs: deployment.instances[index].scheduler.max_num_seqs,
         }));
         self.instances[self.router.choose(request, &self.loads)]
+    }
+
+    /// Has an instance report its load.
+    fn report(&mut self, index: usize, instance: &Instance<'_>, now: Instant) {
+        if let Some(coordinator) = &mut self.coordinator
+            && let Some(engine) = self.instances.iter().position(|&other| other == index)
+        {
+            let counts = Counts { running: instance.num_running(), waiting: instance.num_waiting() };
+            coordinator.report(engine, counts, now);
+        }
     }
 }
 
@@ -80,11 +103,15 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         let entrance = |seed: u64, is_behind: fn(Role) -> bool| {
             let instances = deployment.instances.iter().enumerate();
             let behind = instances.filter(|(_, spec)| is_behind(spec.role)).map(|(index, _)| index);
-            Entrance { router: built_in(options.request_routing, seed), instances: behind.collect(), loads: Vec::new() }
+            let instances: Vec<usize> = behind.collect();
+            let publishes = options.engine.vllm().is_some_and(|vllm| vllm.published_loads);
+            let is_published = publishes && options.request_routing == RequestRouting::Load;
+            let coordinator = is_published.then(|| Coordinator::new(instances.len()));
+            Entrance { router: built_in(options.request_routing, seed), coordinator, instances, loads: Vec::new() }
         };
         Self {
             deployment,
-            arrivals: Arrivals::new(entries),
+            arrivals: Arrivals::new(entries, options.engine.host()),
             instances: deployment.instances.iter().map(instance).collect(),
             groups: (0..deployment.groups.len()).map(|group| Group::new(group.into(), deployment)).collect(),
             seats,
@@ -96,12 +123,14 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
             unfinished_requests: 0,
             end: Instant::ZERO,
             departures: Departures::default(),
+            preparations: Vec::new(),
         }
     }
 
     /// Routes requests by `router` from here on.
     pub(crate) fn route_with(&mut self, router: Box<dyn RequestRouter>) {
         self.entrance.router = router;
+        self.entrance.coordinator = None;
     }
 
     pub(crate) fn group(&self, group: GroupId) -> &Group<'d> {
@@ -137,7 +166,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
                 input_tokens: arrival.call.input_tokens,
                 output_tokens: arrival.call.output_tokens,
             };
-            let index = self.entrance.choose(&request, self.deployment, &self.instances);
+            let index = self.entrance.choose(&request, now, self.deployment, &self.instances);
             self.instances[index].enqueue(arrival.id, arrival.time, &arrival.call);
             self.unfinished_requests += 1;
             self.touch(index.into());
@@ -176,7 +205,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
                 self.form_batch(instance, now);
             }
         }
-        if !self.group(group).has_pending() {
+        if !self.group(group).has_pending() && !self.group(group).keeps_pace() {
             self.groups[group.index()].wait_for_results();
             return None;
         }
@@ -193,9 +222,35 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         let batch = self.instances[instance.index()].form_batch(now, &mut self.tiers);
         let formed = batch.is_some();
         if let Some(batch) = batch {
-            self.offer(instance, batch);
+            let (group, member) = self.seat(instance);
+            let time = self.groups[group.index()].prepare(member, batch);
+            if time > Duration::ZERO {
+                self.preparations.push((now + time, instance));
+            }
         }
         formed
+    }
+
+    /// Hosts that make a batch ready, since this was asked last, each with when it is done.
+    pub(crate) fn preparations(&mut self) -> impl Iterator<Item = (Instant, InstanceId)> {
+        self.preparations.drain(..)
+    }
+
+    /// A host has made its batch ready.
+    pub(crate) fn finish_preparation(&mut self, instance: InstanceId, now: Instant, observer: &mut dyn Observer) {
+        let (group, member) = self.seat(instance);
+        self.touch(instance);
+        if self.groups[group.index()].prepared(member) {
+            self.finish_step(instance, now, observer);
+        }
+    }
+
+    /// An instance's oldest step is at its end; its host takes the result in when it has nothing else to do.
+    pub(crate) fn end_step(&mut self, instance: InstanceId, now: Instant, observer: &mut dyn Observer) {
+        let (group, member) = self.seat(instance);
+        if !self.groups[group.index()].puts_off_result(member) {
+            self.finish_step(instance, now, observer);
+        }
     }
 
     /// Gives an instance with room a dummy, to keep pace with its group.
@@ -222,17 +277,20 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         self.instances[instance.index()].complete(&batch, now, &mut departures);
         self.touch(instance);
         for sequence in departures.finished.drain(..) {
-            observer.request_finished(&sequence.record(instance));
+            let delivery = self.deployment.options.engine.host().frontend_token;
+            observer.request_finished(&sequence.record(instance, delivery));
             self.arrivals.completed(sequence.id, now);
             self.unfinished_requests -= 1;
             self.end = now;
         }
         for sequence in departures.prefilled.drain(..) {
-            let index = self.decode_entrance.choose(&sequence.request(), self.deployment, &self.instances);
+            let request = sequence.request();
+            let index = self.decode_entrance.choose(&request, now, self.deployment, &self.instances);
             self.instances[index].take_over(sequence, &mut self.tiers);
             self.touch(index.into());
         }
         self.departures = departures;
+        self.entrance.report(instance.index(), &self.instances[instance.index()], now);
     }
 
     /// Reports every log interval that is over by `now`. Where no request is there, one is enough: the time to the next

@@ -11,6 +11,7 @@ use network::{DimMask, Location, Memory, System, Topology};
 use units::{Duration, GroupId, InstanceId, NodeId};
 
 use crate::power::NodePower;
+use crate::vllm::{CaptureSizes, HostTimes, Vllm};
 
 /// A checked cluster, ready to run. Every index in it is valid and every degree fits the next.
 #[derive(Clone, Debug)]
@@ -57,6 +58,10 @@ pub struct InstanceSpec {
     pub architecture: Arc<Architecture>,
     /// How long its operators take.
     pub latency: Arc<dyn OpLatency>,
+    /// Streaming multiprocessors of each NPU, where they are known; [`Engine::Vllm`] asks for them.
+    pub num_sms: Option<u64>,
+    /// Steps that [`Engine::Vllm`] launches as one graph.
+    pub capture_sizes: CaptureSizes,
     /// Which part of a request's life it runs.
     pub role: Role,
     /// Tensor-parallel degree.
@@ -297,18 +302,37 @@ pub enum Engine {
     /// It schedules, runs and answers, one after the other. The stages of a pipeline hold a batch each.
     #[default]
     Reference,
-    /// As vLLM's engine core (V1) does with asynchronous scheduling (`step_with_batch_queue`, `AsyncScheduler`): the next
+    /// As vLLM's engine core (V1) does. With asynchronous scheduling (`step_with_batch_queue`, `AsyncScheduler`) the next
     /// batch is formed while one runs, with the tokens counted that are not known yet. Requests are seen when the core
     /// looks, which it does when it has taken a result in, not while it waits for one.
-    Vllm,
-    /// As vLLM's engine core does without asynchronous scheduling (`step`): one batch at a time.
-    VllmSynchronous,
+    Vllm(Vllm),
 }
 
 impl Engine {
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Engine::Reference => "reference",
+            Engine::Vllm(_) => "vllm",
+        }
+    }
+
     /// Whether the next batch is formed while one runs.
     pub fn is_asynchronous(self) -> bool {
-        self == Engine::Vllm
+        self.vllm().is_some_and(|vllm| vllm.async_scheduling)
+    }
+
+    /// How vLLM's core goes about it, where it is the engine.
+    pub fn vllm(self) -> Option<Vllm> {
+        match self {
+            Engine::Reference => None,
+            Engine::Vllm(vllm) => Some(vllm),
+        }
+    }
+
+    /// What the host takes.
+    pub(crate) fn host(self) -> HostTimes {
+        self.vllm().map_or_else(HostTimes::default, |vllm| vllm.host)
     }
 }
 

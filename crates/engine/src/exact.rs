@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use network::{DeviceQueue, Location};
-use units::{GroupId, InstanceId, Instant};
+use units::{Duration, GroupId, InstanceId, Instant};
 
 use crate::cluster::Cluster;
 use crate::deployment::{Deployment, GroupSpec, InstanceSpec, Role};
@@ -31,6 +31,8 @@ pub(crate) struct ExactClock<'d> {
 enum Event {
     /// A rank is through its forward pass and stores its output.
     Store { group: GroupId, rank: usize, wave: u64 },
+    /// The host of an instance has made a batch ready.
+    Prepared { instance: InstanceId },
     /// All ranks of an instance have stored theirs.
     StepDone { instance: InstanceId },
 }
@@ -99,12 +101,15 @@ impl<'d> ExactClock<'d> {
             self.events.pop();
             match event {
                 Event::Store { group, rank, wave } => self.store(group, rank, wave, now),
-                Event::StepDone { instance } => cluster.finish_step(instance, now, observer),
+                Event::Prepared { instance } => cluster.finish_preparation(instance, now, observer),
+                Event::StepDone { instance } => cluster.end_step(instance, now, observer),
             }
         }
         // Sessions whose tools take no time go on at once.
         cluster.route_arrivals(now);
         cluster.start_what_can(now, observer, |group, passes| self.start_wave(group, passes, now));
+        let prepared = |(time, instance)| Reverse((time, Event::Prepared { instance }));
+        self.events.extend(cluster.preparations().map(prepared));
         true
     }
 
@@ -142,6 +147,10 @@ impl<'d> ExactClock<'d> {
             }
         }
         clock.pass.run(passes, &mut at);
+        if clock.num_waves == 0 {
+            let warm_up = self.deployment.options.engine.vllm().map_or(Duration::ZERO, |vllm| vllm.warm_up);
+            at.iter_mut().for_each(|at| *at += warm_up);
+        }
         clock.free.copy_from_slice(&at);
         let wave = clock.num_waves;
         clock.num_waves += 1;

@@ -10,13 +10,13 @@
 //!
 //! A pass has one [`Lane`], or two where a step is run as two halves that alternate.
 
-use latency::OpLatency;
+use latency::{OpLatency, VarlenAttention};
 use model::{Experts, Layer, Model, Table};
 use moe::{ExpertRouter, ExpertRouting};
 use network::{Collective, CollectiveKind, Location};
 use units::Duration;
 
-use crate::batch::{Batch, StepShape};
+use crate::batch::Batch;
 use crate::deployment::{All2AllBackend, InstanceSpec, Polling, Role, RunOptions};
 use crate::observer::StepWork;
 use crate::pim::{self, PimTask};
@@ -187,6 +187,19 @@ fn wire_bytes(collective: &Collective, spec: &InstanceSpec) -> u64 {
     }
 }
 
+/// What the members of a wave have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaveShape {
+    /// The largest token count in the group, which sizes what goes to the experts and back.
+    pub(crate) tokens: u64,
+    /// Tokens that pass the experts, of all members together, where that is how they are counted.
+    pub(crate) expert_tokens: Option<u64>,
+    /// Whether the pass is launched as one graph, captured for so many tokens.
+    pub(crate) is_captured: bool,
+    /// For which NPUs wait in each block, where it is not.
+    pub(crate) launch_gap: Duration,
+}
+
 /// Describes the passes of one instance.
 #[derive(Debug)]
 pub(crate) struct PassBuilder<'d> {
@@ -197,6 +210,8 @@ pub(crate) struct PassBuilder<'d> {
     /// The first of the group's expert-parallel ranks that is on this instance.
     first_expert_rank: usize,
     num_blocks: usize,
+    /// Attention as vLLM's kernels run it, where that is asked for.
+    varlen: Option<VarlenAttention>,
 }
 
 impl<'d> PassBuilder<'d> {
@@ -211,7 +226,10 @@ impl<'d> PassBuilder<'d> {
         };
         let num_blocks = spec.model.num_hidden_layers as usize;
         let RunOptions { all2all_backend: backend, polling, .. } = *options;
-        Self { spec, backend, polling, experts, first_expert_rank, num_blocks }
+        let kv_heads = spec.model.num_key_value_heads / u64::from(spec.tp);
+        let is_varlen = options.engine.vllm().is_some_and(|vllm| vllm.kernels.varlen_attention);
+        let varlen = is_varlen.then(|| VarlenAttention::new(spec.latency.as_ref(), spec.num_sms, kv_heads));
+        Self { spec, backend, polling, experts, first_expert_rank, num_blocks, varlen }
     }
 
     /// Describes models of one block, as LLMServingSim has them where experts are routed block by block.
@@ -224,14 +242,16 @@ impl<'d> PassBuilder<'d> {
         self.spec
     }
 
-    /// The pass that computes a batch. `group_tokens` is the largest token count in the group, which sizes what goes to
-    /// the experts and back.
-    pub(crate) fn build(&mut self, batch: &Batch, group_tokens: u64) -> ForwardPass {
+    /// The pass that computes a batch.
+    pub(crate) fn build(&mut self, batch: &Batch, wave: WaveShape) -> ForwardPass {
         let spec = self.spec;
         let halves = spec.pim.filter(|pim| pim.interleaves_sub_batches).and_then(|_| pim::halves(batch));
         let lanes = match halves {
-            Some(halves) => halves.iter().map(|half| self.lane(half, half.shape.tokens)).collect(),
-            None => vec![self.lane(batch, group_tokens)],
+            Some(halves) => {
+                let lane = |half: &Batch| self.lane(half, WaveShape { tokens: half.shape.tokens, ..wave });
+                halves.iter().map(lane).collect()
+            }
+            None => vec![self.lane(batch, wave)],
         };
         let expert_sizes = spec.model.sizes(Layer::Moe, 1, 0, u64::from(spec.ep), spec.element_bytes);
         ForwardPass {
@@ -247,20 +267,20 @@ impl<'d> PassBuilder<'d> {
         }
     }
 
-    fn lane(&mut self, batch: &Batch, group_tokens: u64) -> Lane {
+    fn lane(&mut self, batch: &Batch, wave: WaveShape) -> Lane {
         let spec = self.spec;
         let shape = &batch.shape;
         let sequence = &spec.architecture.sequence;
         let mut block = Vec::with_capacity(20);
-        self.push_layers(&sequence.pre_attn, shape, group_tokens, &mut block);
+        self.push_layers(&sequence.pre_attn, batch, wave, &mut block);
         let pre_attn = block.len();
-        self.push_layers(&sequence.post_attn, shape, group_tokens, &mut block);
+        self.push_layers(&sequence.post_attn, batch, wave, &mut block);
         let feed_forward = if spec.model.is_moe() { &sequence.mlp_moe } else { &sequence.mlp_dense };
-        self.push_layers(feed_forward, shape, group_tokens, &mut block);
+        self.push_layers(feed_forward, batch, wave, &mut block);
         let mut prologue = Vec::with_capacity(2);
-        self.push_layers(&sequence.prologue, shape, group_tokens, &mut prologue);
+        self.push_layers(&sequence.prologue, batch, wave, &mut prologue);
         let mut head = Vec::with_capacity(4);
-        self.push_layers(&sequence.head, shape, group_tokens, &mut head);
+        self.push_layers(&sequence.head, batch, wave, &mut head);
 
         let num_routings = if spec.block_copy { 1 } else { self.num_blocks };
         let sizes = |layer: Option<&Layer>| layer.map(|&layer| self.sizes(layer, shape.tokens));
@@ -276,7 +296,7 @@ impl<'d> PassBuilder<'d> {
             input_bytes,
             output_bytes,
             pim: spec.pim.map_or_else(Vec::new, |pim| pim::tasks(spec, &pim, batch)),
-            expert_times: self.expert_times(shape.tokens, num_routings),
+            expert_times: self.expert_times(wave.expert_tokens.unwrap_or(shape.tokens), num_routings),
             num_ranks: spec.tp as usize,
             kv_bytes: 2 * spec.model.kv_width() * batch.kv_send_tokens * spec.kv.element_bytes / u64::from(spec.tp),
         }
@@ -286,8 +306,8 @@ impl<'d> PassBuilder<'d> {
         self.spec.model.sizes(layer, tokens, 0, u64::from(self.spec.tp), self.spec.element_bytes)
     }
 
-    fn push_layers(&self, layers: &[Layer], shape: &StepShape, group_tokens: u64, ops: &mut Vec<Op>) {
-        let spec = self.spec;
+    fn push_layers(&self, layers: &[Layer], batch: &Batch, wave: WaveShape, ops: &mut Vec<Op>) {
+        let (spec, shape) = (self.spec, &batch.shape);
         let latency: &dyn OpLatency = spec.latency.as_ref();
         for &layer in layers {
             // A layer that was not measured takes no time, but its place in the pass stays: members must agree on it.
@@ -303,9 +323,9 @@ impl<'d> PassBuilder<'d> {
                     }
                     latency.attention(&prefill)
                 }
-                Some(Table::Attention) => latency.attention(&shape.attention()),
+                Some(Table::Attention) => self.attention(batch, wave) + wave.launch_gap,
                 Some(Table::Moe) => {
-                    self.push_experts(group_tokens, ops);
+                    self.push_experts(wave.tokens, ops);
                     continue;
                 }
             };
@@ -319,6 +339,23 @@ impl<'d> PassBuilder<'d> {
                 ops.push(Op::Collective(Collective { kind: CollectiveKind::AllReduce, bytes, dims: spec.tp_dims }));
             }
         }
+    }
+
+    fn attention(&self, batch: &Batch, wave: WaveShape) -> Duration {
+        let latency = self.spec.latency.as_ref();
+        let Some(varlen) = &self.varlen else { return latency.attention(&batch.shape.attention()) };
+        let (mut chunks, mut decodes) = (Vec::new(), Vec::with_capacity(batch.scheduled.len()));
+        for scheduled in &batch.scheduled {
+            match scheduled.tokens {
+                1 => decodes.push(scheduled.history),
+                tokens => chunks.push((tokens, scheduled.history)),
+            }
+        }
+        if batch.is_empty() {
+            return latency.attention(&batch.shape.attention());
+        }
+        let launched = if wave.is_captured { wave.tokens } else { decodes.len() as u64 };
+        varlen.time(latency, &chunks, &mut decodes, launched)
     }
 
     fn push_experts(&self, group_tokens: u64, ops: &mut Vec<Op>) {

@@ -5,26 +5,32 @@
 //! of a data-parallel group to one CUDA graph.
 
 use std::collections::VecDeque;
+use std::mem;
 
 use network::CollectiveKind;
-use units::{GroupId, InstanceId, Instant};
+use units::{Duration, GroupId, InstanceId, Instant};
 
 use crate::batch::Batch;
-use crate::deployment::{Deployment, GroupSpec, Polling};
-use crate::forward::{ForwardPass, PassBuilder, hidden_state_bytes};
+use crate::deployment::{Deployment, Engine, GroupSpec, Polling};
+use crate::forward::{ForwardPass, PassBuilder, WaveShape, hidden_state_bytes};
 use crate::graphs::{Layout, labelled_graphs};
 use crate::labels::{MemberGraphs, WaveGraphs};
 use crate::observer::{GroupTotals, MemberStep, Observer, Wave};
+
+/// Passes after which members ask each other whether they are done.
+const PASSES_TO_AGREE: u64 = 32;
 
 #[derive(Debug)]
 pub(crate) struct Group<'d> {
     id: GroupId,
     pub(crate) spec: &'d GroupSpec,
     polling: Polling,
-    waits_for_results: bool,
+    engine: Engine,
     builders: Vec<PassBuilder<'d>>,
     seats: Vec<Seat>,
     pub(crate) totals: GroupTotals,
+    /// Passes since the members began to keep pace, where they agree on being done (see [`Group::keeps_pace`]).
+    passes: u64,
     /// What each member brought to the latest wave.
     pub(crate) latest: Vec<MemberStep>,
     /// Bytes that one hidden state of the latest wave takes, padding included.
@@ -32,11 +38,15 @@ pub(crate) struct Group<'d> {
 }
 
 /// What a member is to run next, and what it is running.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Seat {
     /// Batches that may be in flight: one a pipeline stage, or two where they are formed ahead.
     depth: usize,
-    /// Formed, and waiting for the other members.
+    /// Formed, and being made ready by the host.
+    preparing: Option<Batch>,
+    /// Whether its oldest batch came to its end meanwhile.
+    has_late_result: bool,
+    /// Ready, and waiting for the other members.
     pending: Option<Batch>,
     /// Oldest first. Batches go through the stages in order, so they end in order.
     running: VecDeque<Batch>,
@@ -46,7 +56,7 @@ struct Seat {
 
 impl Seat {
     fn has_room(&self) -> bool {
-        self.pending.is_none() && self.running.len() < self.depth && !self.waits
+        self.preparing.is_none() && self.pending.is_none() && self.running.len() < self.depth && !self.waits
     }
 }
 
@@ -68,16 +78,17 @@ impl<'d> Group<'d> {
         let seat = |instance: &InstanceId| {
             let stages = deployment.instances[instance.index()].pp as usize;
             let depth = if options.engine.is_asynchronous() { 2 } else { stages };
-            Seat { depth, pending: None, running: VecDeque::with_capacity(depth), waits: false }
+            Seat { depth, running: VecDeque::with_capacity(depth), ..Seat::default() }
         };
         Self {
             id,
             spec,
             polling: options.polling,
-            waits_for_results: options.engine.is_asynchronous(),
+            engine: options.engine,
             builders: spec.members.iter().enumerate().map(builder).collect(),
             seats: spec.members.iter().map(seat).collect(),
             totals: GroupTotals::default(),
+            passes: 0,
             latest: Vec::new(),
             latest_bytes: 0,
         }
@@ -106,6 +117,35 @@ impl<'d> Group<'d> {
         self.seats.iter().all(|seat| seat.pending.is_some())
     }
 
+    /// Gives a member its next batch, which its host has yet to make ready; returns how long that takes.
+    pub(crate) fn prepare(&mut self, member: usize, batch: Batch) -> Duration {
+        let host = self.engine.host();
+        let sequences = host.sequence * batch.scheduled.len() as u64;
+        let time = host.step + sequences + host.new_request * batch.new_requests;
+        match time {
+            Duration::ZERO => self.offer(member, batch),
+            _ => {
+                assert!(self.has_room(member), "a batch too many in flight");
+                self.seats[member].preparing = Some(batch);
+            }
+        }
+        time
+    }
+
+    /// Notes that a member's host has made its batch ready; returns whether it has a result to take in.
+    pub(crate) fn prepared(&mut self, member: usize) -> bool {
+        let seat = &mut self.seats[member];
+        seat.pending = seat.preparing.take();
+        mem::take(&mut seat.has_late_result)
+    }
+
+    /// Puts a result off until the member's host is free; returns whether it has to wait.
+    pub(crate) fn puts_off_result(&mut self, member: usize) -> bool {
+        let seat = &mut self.seats[member];
+        seat.has_late_result = seat.preparing.is_some();
+        seat.has_late_result
+    }
+
     /// Gives a member its next batch.
     pub(crate) fn offer(&mut self, member: usize, batch: Batch) {
         assert!(self.has_room(member), "a batch too many in flight");
@@ -114,29 +154,65 @@ impl<'d> Group<'d> {
 
     /// Starts the wave that every member is ready for; returns the pass of each member.
     pub(crate) fn start(&mut self, now: Instant, observer: &mut dyn Observer) -> Vec<ForwardPass> {
+        let wave = self.pad();
         let batches: Vec<&mut Batch> = self.seats.iter_mut().filter_map(|seat| seat.pending.as_mut()).collect();
         assert_eq!(batches.len(), self.spec.members.len(), "a member is missing from the wave");
-        let padded_tokens = batches.iter().map(|batch| batch.shape.tokens).max().unwrap_or(0);
         let mut passes = Vec::with_capacity(batches.len());
         self.latest.clear();
         for ((batch, builder), &instance) in batches.into_iter().zip(&mut self.builders).zip(&self.spec.members) {
-            let (sequences, tokens) = (batch.scheduled.len() as u64, batch.shape.tokens);
-            batch.shape.pad_to(padded_tokens);
-            let pass = builder.build(batch, padded_tokens);
+            let (sequences, tokens) = (batch.scheduled.len() as u64, batch.num_tokens());
+            let pass = builder.build(batch, wave);
             self.latest.push(MemberStep { instance, sequences, tokens, work: pass.work(builder.spec(), batch) });
             passes.push(pass);
         }
+        self.passes += 1;
         for seat in &mut self.seats {
             // A dummy is run to its end before its engine looks again.
-            seat.waits = self.waits_for_results && seat.pending.as_ref().is_some_and(Batch::is_empty);
+            seat.waits = self.engine.is_asynchronous() && seat.pending.as_ref().is_some_and(Batch::is_empty);
             seat.running.extend(seat.pending.take());
         }
         if observer.wants_graphs(self.id, self.totals.waves) {
             self.tell_graphs(&passes, now, observer);
         }
-        self.count(padded_tokens, &passes[0]);
+        self.count(wave.tokens, &passes[0]);
+        let padded_tokens = wave.tokens;
         observer.wave_started(&Wave { group: self.id, start: now, padded_tokens, members: &self.latest });
         passes
+    }
+
+    /// Pads the pending batches to what they are launched as.
+    fn pad(&mut self) -> WaveShape {
+        let mut batches: Vec<&mut Batch> = self.seats.iter_mut().filter_map(|seat| seat.pending.as_mut()).collect();
+        let tokens = batches.iter().map(|batch| batch.shape.tokens).max().unwrap_or(0);
+        let mut wave = WaveShape { tokens, expert_tokens: None, is_captured: false, launch_gap: Duration::ZERO };
+        let Some(vllm) = self.engine.vllm() else {
+            batches.iter_mut().for_each(|batch| batch.shape.pad_to(tokens));
+            return wave;
+        };
+        // Members agree on how they launch: one that can't take a captured graph keeps the others from theirs (vLLM's
+        // `coordinate_batch_across_dp`).
+        let spec = self.builders[0].spec();
+        let padded = spec.capture_sizes.padded(tokens);
+        let most_decodes = spec.scheduler.max_num_seqs.unwrap_or(u64::MAX);
+        wave.is_captured = batches.iter().all(|batch| batch.shape.is_decode_only())
+            && padded.is_some_and(|padded| padded <= most_decodes);
+        if !wave.is_captured {
+            wave.launch_gap = vllm.host.block;
+        }
+        if vllm.kernels.graph_padding {
+            for batch in &mut batches {
+                // Without graphs each runs what it has.
+                let own = batch.shape.tokens;
+                batch.shape.pad_tokens_to(padded.or(spec.capture_sizes.padded(own)).unwrap_or(own));
+            }
+            wave.tokens = padded.unwrap_or(tokens);
+        } else {
+            batches.iter_mut().for_each(|batch| batch.shape.pad_to(tokens));
+        }
+        if vllm.kernels.group_experts {
+            wave.expert_tokens = Some(batches.iter().map(|batch| batch.shape.tokens).sum());
+        }
+        wave
     }
 
     fn tell_graphs(&self, passes: &[ForwardPass], now: Instant, observer: &mut dyn Observer) {
@@ -162,11 +238,25 @@ impl<'d> Group<'d> {
         }
     }
 
+    /// Whether the members of a group run one more pass of dummies though none has a request: experts that are shared keep
+    /// all of them running until they agree on being done, which they do every 32 passes (vLLM's
+    /// `_has_global_unfinished_reqs`).
+    pub(crate) fn keeps_pace(&self) -> bool {
+        let is_idle = |seat: &Seat| seat.preparing.is_none() && seat.pending.is_none() && seat.running.is_empty();
+        self.shares_experts() && !self.passes.is_multiple_of(PASSES_TO_AGREE) && self.seats.iter().all(is_idle)
+    }
+
+    fn shares_experts(&self) -> bool {
+        let spec = self.builders[0].spec();
+        self.engine.vllm().is_some_and(|vllm| vllm.waves) && self.seats.len() > 1 && spec.model.is_moe()
+    }
+
     /// Has engines that found nothing to run wait for what they have in flight, and take no request in before: so does
     /// vLLM's engine core.
     pub(crate) fn wait_for_results(&mut self) {
-        if self.waits_for_results {
-            self.seats.iter_mut().for_each(|seat| seat.waits = !seat.running.is_empty());
+        if self.engine.is_asynchronous() {
+            let looking = self.seats.iter_mut().filter(|seat| seat.preparing.is_none());
+            looking.for_each(|seat| seat.waits = !seat.running.is_empty());
         }
     }
 

@@ -299,6 +299,7 @@ impl<'d> Instance<'d> {
             self.totals.recomputed_tokens += sequence.reached_tokens - found.tokens();
         }
         if sequence.first_prefix_hit_tokens.is_none() {
+            batch.new_requests += 1;
             sequence.first_prefix_hit_tokens = Some(sequence.prefix_hit_tokens);
             if self.spec.kv.prefix_caching {
                 self.totals.prefix_lookup_tokens += sequence.input_tokens;

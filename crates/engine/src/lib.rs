@@ -10,6 +10,7 @@
 mod arrivals;
 mod batch;
 mod cluster;
+mod coordinator;
 mod deployment;
 mod detailed;
 mod entry;
@@ -28,6 +29,7 @@ mod power;
 mod router;
 mod sequence;
 mod simulation;
+mod vllm;
 
 pub use moe::ExpertRouting;
 
@@ -44,3 +46,4 @@ pub use observer::{
 pub use power::{CpuPower, DramPower, NodePower, NpuPower};
 pub use router::{InstanceLoad, RequestRouter, RoutedRequest, RoutingTable};
 pub use simulation::{Simulation, Stuck};
+pub use vllm::{CaptureSizes, HostTimes, Kernels, Vllm};

@@ -83,6 +83,8 @@ pub struct Stamps {
     pub first_scheduled: Instant,
     /// When the engine had its first token.
     pub first_token: Instant,
+    /// When the client had it.
+    pub first_delivered: Instant,
 }
 
 impl FinishedRequest<'_> {

@@ -61,7 +61,7 @@ pub struct InstanceLoad {
 }
 
 /// A waiting request weighs as much as this many running ones, as in vLLM's data-parallel load balancer.
-const WAITING_WEIGHT: u64 = 4;
+pub(crate) const WAITING_WEIGHT: u64 = 4;
 
 impl InstanceLoad {
     /// Requests held, waiting ones weighing more, relative to what the instance may run at once.

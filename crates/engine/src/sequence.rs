@@ -107,7 +107,8 @@ impl Sequence {
         }
     }
 
-    pub(crate) fn record(&self, instance: InstanceId) -> FinishedRequest<'_> {
+    /// What is told of it, where a token takes `delivery` to its client.
+    pub(crate) fn record(&self, instance: InstanceId, delivery: Duration) -> FinishedRequest<'_> {
         FinishedRequest {
             instance,
             id: self.id,
@@ -122,6 +123,7 @@ impl Sequence {
                 queued: self.queued.unwrap_or(self.arrival),
                 first_scheduled: self.first_scheduled.unwrap_or(self.latest_token),
                 first_token: self.arrival + self.ttft,
+                first_delivered: self.arrival + self.ttft + delivery,
             },
             prefix_hit_tokens: self.first_prefix_hit_tokens.unwrap_or(0),
             preemptions: self.preemptions,

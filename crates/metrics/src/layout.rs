@@ -1,6 +1,6 @@
 //! Names and sizes of instances, groups and nodes.
 
-use engine::{Deployment, GroupSpec, InstanceSpec, NodePower, Role};
+use engine::{Deployment, Engine, GroupSpec, InstanceSpec, NodePower, Role};
 use network::{CollectiveKind, NetworkModel};
 use units::InstanceId;
 
@@ -15,6 +15,17 @@ pub struct Layout {
     pub nodes: Vec<NodeLayout>,
     /// How collectives come by their times.
     pub network: NetworkLayout,
+    /// How engines step.
+    pub engine: EngineLayout,
+}
+
+/// How engines step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineLayout {
+    /// How they do.
+    pub engine: Engine,
+    /// Where their host's times are from; a deployment does not know.
+    pub preset: Option<String>,
 }
 
 /// How collectives come by their times.
@@ -89,6 +100,7 @@ impl Layout {
                 model: deployment.system.network_model,
                 measured: deployment.system.measured.iter().flat_map(|measured| measured.curves()).collect(),
             },
+            engine: EngineLayout { engine: deployment.options.engine, preset: None },
         }
     }
 }

@@ -17,7 +17,7 @@ mod summary;
 
 pub use energy::{Component, Energy, PowerReading};
 pub use intervals::{GroupResults, InstanceResults, IntervalMeter, IntervalResults};
-pub use layout::{GroupLayout, InstanceLayout, Layout, NetworkLayout, NodeLayout};
+pub use layout::{EngineLayout, GroupLayout, InstanceLayout, Layout, NetworkLayout, NodeLayout};
 pub use power::PowerMeter;
 pub use spread::Spread;
 pub use statistics::RequestStatistics;

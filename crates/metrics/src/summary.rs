@@ -4,7 +4,7 @@ use engine::{GroupTotals, InstanceTotals, RunTotals};
 use network::CollectiveKind;
 use units::{Duration, InstanceId, Instant};
 
-use crate::{Energy, InstanceLayout, Layout, NetworkLayout, PowerMeter, RequestStatistics, Spread};
+use crate::{Energy, EngineLayout, InstanceLayout, Layout, NetworkLayout, PowerMeter, RequestStatistics, Spread};
 
 /// The results of one run.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +32,8 @@ pub struct Summary {
     pub queuing_delay: Option<Spread>,
     /// How collectives came by their times.
     pub network: NetworkLayout,
+    /// How engines stepped.
+    pub engine: EngineLayout,
     /// What prefix caches found.
     pub prefix: PrefixSummary,
     /// Times a sequence lost its blocks.
@@ -142,6 +144,7 @@ impl Summary {
             latency: Spread::of(statistics.latency_ns.clone()),
             queuing_delay: Spread::of(statistics.queuing_delay_ns.clone()),
             network: layout.network.clone(),
+            engine: layout.engine.clone(),
             prefix: PrefixSummary {
                 lookup_tokens: sum(|instance| instance.prefix_lookup_tokens),
                 hit_tokens: sum(|instance| instance.prefix_hit_tokens),

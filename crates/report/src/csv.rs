@@ -15,7 +15,7 @@ use crate::AtomicFile;
 const HEADER: &[u8] = b"instance id,request id,model,input,output,arrival,end_time,latency,queuing_delay,TTFT,TPOT,ITL";
 
 /// Of the columns that [`CsvWriter::with_stamps`] adds.
-const STAMPS_HEADER: &[u8] = b",queued,first_scheduled,first_token";
+const STAMPS_HEADER: &[u8] = b",queued,first_scheduled,first_token,first_delivered";
 
 const END: &[u8] = b"\r\n";
 
@@ -68,7 +68,8 @@ impl<W: Write> CsvWriter<W> {
         Self { sink, models, rows, has_stamps: false, error: None }
     }
 
-    /// Adds columns at the end: when the engine saw the request, first put it into a batch, and had its first token.
+    /// Adds columns at the end: when the engine saw the request, first put it into a batch and had its first token, and
+    /// when the client had it.
     pub fn with_stamps(mut self) -> Self {
         let header = &mut self.rows[0];
         header.truncate(header.len() - END.len());
@@ -109,7 +110,8 @@ impl<W: Write> Observer for CsvWriter<W> {
         write_row(rows, &self.models[index], request);
         if self.has_stamps {
             let stamps = request.stamps;
-            for stamp in [stamps.queued, stamps.first_scheduled, stamps.first_token] {
+            let stamps = [stamps.queued, stamps.first_scheduled, stamps.first_token, stamps.first_delivered];
+            for stamp in stamps {
                 rows.push(b',');
                 write_number(rows, stamp.ns());
             }

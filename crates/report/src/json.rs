@@ -1,6 +1,8 @@
 //! The summary for programs.
 
-use metrics::{Component, Energy, InstanceSummary, PowerSummary, PrefixSummary, Spread, Summary};
+use std::collections::BTreeMap;
+
+use metrics::{Component, Energy, EngineLayout, InstanceSummary, PowerSummary, PrefixSummary, Spread, Summary};
 use network::{CollectiveKind, NetworkModel};
 use serde::Serialize;
 use units::Duration;
@@ -45,8 +47,21 @@ struct SummaryJson<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     measured_collectives: Vec<MeasuredJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<EngineJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     power: Option<PowerJson>,
     instances: Vec<InstanceJson<'a>>,
+}
+
+/// How engines step, where they do not one step after the other.
+#[derive(Serialize)]
+struct EngineJson<'a> {
+    name: &'static str,
+    async_scheduling: bool,
+    preset: Option<&'a str>,
+    host_us: BTreeMap<&'static str, f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warm_up_ms: Option<f64>,
 }
 
 /// A kind of collective whose times in a dimension are measured, not computed.
@@ -140,6 +155,19 @@ struct InstanceJson<'a> {
     npu_max_bytes: Option<u64>,
 }
 
+impl<'a> EngineJson<'a> {
+    fn of(layout: &'a EngineLayout) -> Option<Self> {
+        let vllm = layout.engine.vllm()?;
+        Some(Self {
+            name: layout.engine.name(),
+            async_scheduling: vllm.async_scheduling,
+            preset: layout.preset.as_deref(),
+            host_us: vllm.host.named().map(|(name, time)| (name, time.ns() as f64 / 1e3)).into(),
+            warm_up_ms: (vllm.warm_up > Duration::ZERO).then(|| vllm.warm_up.millis_f64()),
+        })
+    }
+}
+
 impl<'a> SummaryJson<'a> {
     fn of(summary: &'a Summary) -> Self {
         let throughput = summary.throughput;
@@ -169,6 +197,7 @@ impl<'a> SummaryJson<'a> {
             collective_bytes: CollectiveJson::of(&summary.collective_bytes),
             network_model: summary.network.model.name(),
             measured_collectives: summary.network.measured.iter().map(|&measured| measured.into()).collect(),
+            engine: EngineJson::of(&summary.engine),
             power: summary.power.as_ref().map(PowerJson::of),
             instances: summary.instances.iter().map(|instance| InstanceJson::of(instance, summary)).collect(),
         }

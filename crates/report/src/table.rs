@@ -1,7 +1,8 @@
 //! The summary for people.
 
-use metrics::{Component, Energy, InstanceSummary, NetworkLayout, PowerSummary, Spread, Summary};
+use metrics::{Component, Energy, EngineLayout, InstanceSummary, NetworkLayout, PowerSummary, Spread, Summary};
 use network::{CollectiveKind, NetworkModel};
+use units::Duration;
 
 use crate::human;
 
@@ -91,6 +92,7 @@ fn notable(summary: &Summary) -> String {
         ("Waves", Some(grouped(waves.waves))),
         ("Dummy steps", Some(dummies)),
         ("Collectives", Some(collectives(summary))),
+        ("Engine", engine(&summary.engine)),
         ("Network", network(&summary.network)),
         ("Energy", energy),
     ];
@@ -102,6 +104,16 @@ fn collectives(summary: &Summary) -> String {
     let used = summary.collective_bytes.iter().filter(|&&(_, bytes)| bytes > 0);
     let texts: Vec<_> = used.map(|&(kind, bytes)| format!("{} {}", kind_name(kind), human::bytes(bytes))).collect();
     if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+}
+
+/// What is not as usual about engines: they step as vLLM's do.
+fn engine(layout: &EngineLayout) -> Option<String> {
+    let vllm = layout.engine.vllm()?;
+    let preset = layout.preset.as_ref().map(|name| format!("preset {name}"));
+    let synchronous = (!vllm.async_scheduling).then(|| "one batch in flight".to_owned());
+    let warm_up = (vllm.warm_up > Duration::ZERO).then(|| format!("warm-up {:.1} ms", vllm.warm_up.millis_f64()));
+    let parts = [Some(layout.engine.name().to_owned()), preset, synchronous, warm_up];
+    Some(parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
 /// What is not as usual about the network: links never shared, collectives computed.

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use engine::{Entry, RequestRouting, Role, RoutingTable};
+use engine::{Entry, RequestRouting, Role, RoutingTable, Stamps};
 use proptest::prelude::*;
 use proptest::sample::select;
 use units::{Duration, Instant, RequestId};
@@ -73,8 +73,8 @@ proptest! {
         for request in &mut expected.finished {
             shift(&mut request.arrival);
             shift(&mut request.end);
-            let stamps = &mut request.stamps;
-            [&mut stamps.queued, &mut stamps.first_scheduled, &mut stamps.first_token].into_iter().for_each(shift);
+            let Stamps { queued, first_scheduled, first_token, first_delivered } = &mut request.stamps;
+            [queued, first_scheduled, first_token, first_delivered].into_iter().for_each(shift);
         }
         expected.waves.iter_mut().for_each(|wave| shift(&mut wave.start));
         prop_assert_eq!(run.finished, expected.finished);

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use engine::{
-    All2AllBackend, Deployment, Engine, Entry, GroupSpec, InstanceSpec, KvSpec, Polling, RequestRouting, Role,
-    RunOptions, SchedulerSpec, TierSpec,
+    All2AllBackend, CaptureSizes, Deployment, Engine, Entry, GroupSpec, InstanceSpec, KvSpec, Polling, RequestRouting,
+    Role, RunOptions, SchedulerSpec, TierSpec,
 };
 use model::{Architecture, Experts, Model};
 use moe::ExpertRouting;
@@ -355,6 +355,8 @@ impl ClusterPlan {
             pim: member.pim.map(|pim| pim.spec(can_interleave)),
             architecture: Arc::new(Architecture::built_in(&model.model_type).expect("a built-in family")),
             latency: Arc::new(member.latency),
+            num_sms: None,
+            capture_sizes: CaptureSizes::default(),
             tp: group.tp,
             ep: group.ep(),
             local_ep: group.local_ep(),

@@ -73,7 +73,7 @@ pub(crate) fn clusters(groups: impl Strategy<Value = Vec<GroupPlan>>) -> impl St
 }
 
 fn options() -> impl Strategy<Value = RunOptions> {
-    let policies = vec![moe::Policy::Balanced, moe::Policy::RoundRobin, moe::Policy::Random];
+    let policies = vec![moe::Policy::Balanced, moe::Policy::Uniform, moe::Policy::RoundRobin, moe::Policy::Random];
     let log_intervals = select(vec![50_000, 1_000_000, 30_000_000]).prop_map(Duration::from_ns);
     (
         select(RequestRouting::ALL),
