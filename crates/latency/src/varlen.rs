@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(varlen.time(&KERNEL, &[], &mut decodes.clone(), 15).ns(), even, "split");
         let unknown = VarlenAttention::new(&KERNEL, None, 1);
         assert_eq!(unknown.time(&KERNEL, &[], &mut decodes, 18).ns(), even, "a GPU that is not known");
-        assert_eq!(varlen.time(&KERNEL, &[], &mut vec![300; 18], 18).ns(), 1000 + 36 * 300, "none is longer");
+        assert_eq!(varlen.time(&KERNEL, &[], &mut [300; 18], 18).ns(), 1000 + 36 * 300, "none is longer");
     }
 
     #[test]
