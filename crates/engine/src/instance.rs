@@ -333,13 +333,19 @@ impl<'d> Instance<'d> {
         self.totals.steps += 1;
         self.totals.dummy_steps += u64::from(batch.is_empty());
         let num_sequences = self.sequences.len();
+        let mut waiting_departs = false;
         for scheduled in &batch.scheduled {
             if self.yields(scheduled, now) {
+                // A preempted sequence may have had its last token in flight.
+                waiting_departs |= self.sequences[scheduled.sequence].preemptions != scheduled.preemptions;
                 self.depart(scheduled.sequence, departures);
             }
         }
         if self.sequences.len() < num_sequences {
             self.running.retain(|&key| self.sequences.contains(key));
+        }
+        if waiting_departs && self.plans_ahead {
+            self.waiting.retain(|&key| self.sequences.contains(key));
         }
     }
 
@@ -350,7 +356,8 @@ impl<'d> Instance<'d> {
             return false;
         };
         let is_void = sequence.preemptions != scheduled.preemptions;
-        if is_void && !self.counts_in_flight {
+        // vLLM takes in the token of a sequence that has lost its blocks meanwhile: it was computed with them.
+        if is_void && !self.counts_in_flight && !self.plans_ahead {
             return false;
         }
         if !is_void {
