@@ -103,6 +103,9 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Loaded, Faults> {
     if !report.faults.is_empty() {
         return Err(report.faults);
     }
+    if inputs.flags.engine != Engine::Reference {
+        groups = groups::without_dense(groups, &members);
+    }
     let instances = members.iter().zip(&footings).map(|(member, footing)| summary(member, footing)).collect();
     let deployment = Parts { inputs, shared, members, groups, footings, tiers, pim: pim.flatten(), power }.assemble();
     Ok(Loaded { deployment, instances, notes: report.notes })

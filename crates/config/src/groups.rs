@@ -97,6 +97,27 @@ fn lone(indices: Vec<usize>, members: &[Member<'_>], layout: Layout) -> Group {
     Group { name: None, members: indices, dims: trimmed(dims), local_ep: ep, tp_dims, ep_dims: tp_dims }
 }
 
+/// `groups`, without those that share no experts: engines of vLLM that serve a dense model know nothing of each other.
+/// Their instances have no pipeline stages.
+pub(crate) fn without_dense(groups: Vec<Group>, members: &[Member<'_>]) -> Vec<Group> {
+    let apart = |group: Group| {
+        let first = &members[group.members[0]];
+        if first.model.is_moe() || group.members.len() == 1 {
+            return vec![group];
+        }
+        let alone = |&member: &usize| Group {
+            name: None,
+            members: vec![member],
+            dims: vec![first.degrees.tp],
+            local_ep: group.local_ep,
+            tp_dims: group.tp_dims,
+            ep_dims: group.tp_dims,
+        };
+        group.members.iter().map(alone).collect()
+    };
+    groups.into_iter().flat_map(apart).collect()
+}
+
 /// Without trailing dimensions of one NPU.
 fn trimmed(mut dims: Vec<u32>) -> Vec<u32> {
     while dims.len() > 1 && dims.last() == Some(&1) {

@@ -4,7 +4,7 @@ mod common;
 
 use common::{LINKS, LLAMA, cluster_of, instance, loaded};
 use config::{Inputs, LatencySource, LatencyUsed, Source, load};
-use engine::{Role, SchedulerSpec};
+use engine::{Engine, Role, SchedulerSpec, Vllm};
 use model::Dtype;
 use network::{DimMask, Memory, MemoryDevices};
 
@@ -35,6 +35,23 @@ fn capacities_by_hand() {
     check(LLAMA, r#", "tp_size": 2, "num_npus": 4"#, 1, 4_540_604_416, 168_286);
     // KV of one byte an element: twice the blocks.
     check(QWEN_MOE, r#", "ep_size": 2, "dp_group": "A", "kv_cache_dtype": "fp8""#, 2, 32_073_191_424, 77_181);
+}
+
+/// Data-parallel instances of a dense model share a load balancer, and nothing else, where vLLM runs them.
+#[test]
+fn dense_groups_of_vllm_come_apart() {
+    let groups = |model: &str, keys: &str, engine: Engine| {
+        let mut inputs = cluster_of(&[vec![instance(model, keys); 2]], LINKS);
+        inputs.flags.engine = engine;
+        let groups = loaded(&inputs).deployment.groups;
+        groups.iter().map(|group| (group.members.len(), group.topology.dims().len())).collect::<Vec<_>>()
+    };
+    let dense = r#", "tp_size": 2, "dp_group": "A""#;
+    let vllm = Engine::Vllm(Vllm::default());
+    assert_eq!(groups(LLAMA, dense, Engine::Reference), [(2, 2)]);
+    assert_eq!(groups(LLAMA, dense, vllm), [(1, 1); 2]);
+    let experts = r#", "tp_size": 2, "ep_size": 2, "dp_group": "A""#;
+    assert_eq!(groups(QWEN_MOE, experts, vllm), groups(QWEN_MOE, experts, Engine::Reference));
 }
 
 #[test]
