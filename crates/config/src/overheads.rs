@@ -23,9 +23,9 @@
 //! - `experts`, of width `I`: the two workspaces of `TritonExperts.workspace_shapes`, which are kept. Tokens are those of
 //!   all members of a data-parallel group.
 //!
-//! Peaks that vLLM 0.19.0 told on H100s are higher by 0.05 GiB, which are PyTorch's workspaces for cuBLAS and counted
-//! with the rest here. That rest was 0.25 GiB on one H100 and 2.1 GiB on each of several, where NCCL and the custom
-//! all-reduce have buffers; on an RTX 4090 the block count leaves 0.65 GiB for it.
+//! Peaks that vLLM 0.19.0 told on H100s are higher by 0.01 to 0.07 GiB, probably PyTorch's workspaces for cuBLAS; they
+//! are counted with the rest here. That rest was 0.25 GiB on one H100 and 2.1 GiB on each of several, where NCCL and the
+//! custom all-reduce have buffers; on an RTX 4090 the number of blocks leaves 0.65 GiB for it.
 
 use engine::Engine;
 use model::Model;

@@ -178,8 +178,9 @@ fn faults() {
     insta::assert_snapshot!("kv_capacity", rows);
 }
 
-/// What vLLM 0.19.0 told: on an RTX 4090 the number of blocks, on H100s (79.19 GiB, 0.95 of it, 8192 tokens and 1024
-/// sequences, vLLM's defaults there) the peak of activations and what it and weights and runtime leave for KV, in GiB.
+/// What vLLM 0.19.0 told: on an RTX 4090 the number of blocks, on H100s of 79.19 GiB, 0.95 of it, the peak of
+/// activations and what it, weights and runtime leave for KV, in GiB. Limits there are taken to be vLLM's defaults, 8192
+/// tokens and 1024 sequences.
 #[test]
 fn near_what_vllm_had() {
     let mut inputs_4090 = inputs(LLAMA, 1, (25_250_627_584.0 / GIB, ""), r#", "max_num_seqs": 256"#, Engine::Vllm);
