@@ -264,7 +264,7 @@ pub(crate) struct ModelArgs {
     /// Tokens of a KV block.
     #[arg(long, value_name = "TOKENS", default_value_t = 16, value_parser = whole_number::<u64>)]
     pub(crate) block_size: u64,
-    /// Share of NPU memory for weights and KV cache.
+    /// Share of NPU memory for weights and KV cache, with `--engine vllm` for activations and the runtime too.
     #[arg(long, value_name = "FRACTION", default_value_t = 0.9, value_parser = number)]
     pub(crate) npu_memory_utilization: f64,
     /// Where operator times come from [default: profile where there is one, else analytic].

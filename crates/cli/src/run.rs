@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use config::{Flags, Inputs, LatencySource, LatencyUsed, Loaded, Preset, Source, WorkloadLimits};
+use config::{Flags, Inputs, KvBasis, LatencySource, LatencyUsed, Loaded, Preset, Source, WorkloadLimits};
 use diagnostics::{Fault, Faults};
 use engine::{Engine, Kernels, RoutingTable, Simulation, Vllm};
 use examples::Example;
@@ -245,6 +245,26 @@ fn unfit_requests(source: &str, loaded: &Loaded, workload: &Workload) -> Faults 
     faults
 }
 
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / units::GIB as f64
+}
+
+/// What the size of a KV cache follows from.
+fn basis(basis: KvBasis, is_vllm: bool) -> String {
+    match basis {
+        KvBasis::Given => "as num_gpu_blocks says".to_owned(),
+        KvBasis::Share { utilization, overheads: Some(overheads) } => format!(
+            "at utilization {utilization:.2} less {:.2} GiB of activations and {:.2} GiB of runtime context",
+            gib(overheads.activation_peak_bytes),
+            gib(overheads.runtime_context_bytes),
+        ),
+        KvBasis::Share { utilization, overheads: None } if is_vllm => {
+            format!("at utilization {utilization:.2} (mem_util), which counts weights and KV alone")
+        }
+        KvBasis::Share { utilization, overheads: None } => format!("at utilization {utilization:.2}"),
+    }
+}
+
 /// Tells what will run, on standard error.
 fn introduce(args: &RunArgs, loaded: &Loaded, workload: &Workload) {
     for (index, instance) in loaded.instances.iter().enumerate() {
@@ -253,14 +273,15 @@ fn introduce(args: &RunArgs, loaded: &Loaded, workload: &Workload) {
             LatencyUsed::Profile => "measured profile",
             LatencyUsed::Analytic => "analytic model",
         };
+        let is_vllm = loaded.deployment.options.engine != Engine::Reference;
         eprintln!(
-            "instance {index}: {model} on {}, times from {latency}; KV cache {} tokens in {} blocks, {:.2} GiB a NPU at \
-             utilization {:.2}",
+            "instance {index}: {model} on {}, times from {latency}; KV cache {} tokens in {} blocks{}, {:.2} GiB a NPU {}",
             instance.hardware,
             instance.kv_tokens,
             instance.kv_blocks,
-            instance.kv_bytes as f64 / units::GIB as f64,
-            instance.memory_utilization,
+            if is_vllm { " and the null block" } else { "" },
+            gib(instance.kv_bytes),
+            basis(instance.kv_basis, is_vllm),
         );
     }
     for note in loaded.notes.iter().chain(&workload.notes) {

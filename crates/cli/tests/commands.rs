@@ -147,6 +147,29 @@ fn the_result_file() {
     insta::assert_snapshot!("result_file_of_agents", first.join("\n"));
 }
 
+/// What a run says of its KV cache, by engine and by what the cluster file says of it.
+#[test]
+fn kv_capacity_is_told() {
+    let folder = Folder::new();
+    write_inputs(&folder);
+    let mut told = String::new();
+    for (from, to) in [
+        ("", ""),
+        (r#""mem_size": 8"#, r#""mem_size": 8, "mem_util": 0.5"#),
+        (r#""mem_size": 8"#, r#""mem_size": 8, "mem_util": 0.5, "activation_peak": 1, "runtime_context": "estimate""#),
+        (r#""tp_size": 1"#, r#""tp_size": 1, "num_gpu_blocks": 2588"#),
+    ] {
+        assert!(CLUSTER.contains(from), "{from}");
+        folder.write("cluster.json", CLUSTER.replacen(from, to, 1));
+        for flags in [&["--engine", "reference"][..], &["--engine", "vllm"]] {
+            let said = everything(&folder, &[&INPUT_FLAGS[..], flags].concat()).0;
+            let lines = said.stderr.lines().filter(|line| line.contains("KV cache") || line.starts_with("note: `"));
+            told += &format!("# {to} {}\n{}\n", flags.join(" "), lines.collect::<Vec<_>>().join("\n"));
+        }
+    }
+    insta::assert_snapshot!("kv_capacity", told);
+}
+
 #[test]
 fn names_of_flags() {
     let folder = Folder::new();

@@ -83,6 +83,19 @@ pub(crate) struct Memory {
     pub(crate) latency_ns: f64,
     /// The share of it that may be used, where the file says so.
     pub(crate) utilisation: Option<f64>,
+    /// The most that activations take at once, where the file says so.
+    pub(crate) activation_peak: Option<Overhead>,
+    /// What CUDA, cuBLAS and NCCL take, where the file says so.
+    pub(crate) runtime_context: Option<Overhead>,
+}
+
+/// Memory beside weights and KV.
+#[derive(Clone, Copy)]
+pub(crate) enum Overhead {
+    /// `"estimate"`: what follows from the model and the limits of a step.
+    Estimate,
+    /// This many GiB.
+    Gib(f64),
 }
 
 /// Host memory of a node. Its speed may be left to the type of memory it computes in.
@@ -185,15 +198,31 @@ fn link_setting(value: &Cursor<'_>, bounds: Bounds) -> Option<LinkSetting> {
 /// Reads the memory of an NPU.
 pub(crate) fn npu_memory(value: &Cursor<'_>) -> Option<Memory> {
     let object = value.object()?;
-    object.reject_unknown(&["mem_size", "mem_bw", "mem_latency", "mem_util"]);
+    object.reject_unknown(&["mem_size", "mem_bw", "mem_latency", "mem_util", "activation_peak", "runtime_context"]);
     let [size, bandwidth, latency] = memory(|key| object.require(key));
     let utilisation = optional(&object, "mem_util", |value| value.number(Bounds::FRACTION));
+    let [activation_peak, runtime_context] =
+        ["activation_peak", "runtime_context"].map(|key| optional(&object, key, overhead));
     Some(Memory {
         size_gib: size?,
         bandwidth_gb_per_s: bandwidth?.value,
         latency_ns: latency?.value,
         utilisation: utilisation.map(|share| share.value),
+        activation_peak,
+        runtime_context,
     })
+}
+
+fn overhead(value: &Cursor<'_>) -> Option<Overhead> {
+    if !value.is_string() {
+        return value.number(Bounds::From { least: 0.0, most: MOST_GIB }).map(|gib| Overhead::Gib(gib.value));
+    }
+    let word = value.string()?;
+    if word.value != "estimate" {
+        value.push(word.place.fault(format!("expected a number or `estimate`, found {:?}", word.value)));
+        return None;
+    }
+    Some(Overhead::Estimate)
 }
 
 fn cpu_memory(value: &Cursor<'_>) -> Option<CpuMemory> {

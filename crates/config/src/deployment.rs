@@ -151,7 +151,7 @@ fn footings(members: &[Member<'_>], shared: Option<&Shared>, inputs: &Inputs, re
             instance.placement.resolve(instance, model.num_hidden_layers, cxl_devices, (flags, settings), report);
         let architecture = architecture?;
         let weights = Weights { model, architecture: &architecture, placement: &placement };
-        let capacity = memory::divide(instance, weights, *degrees, settings, flags.polling, &mut report.faults);
+        let capacity = memory::divide(instance, weights, *degrees, settings, flags, report);
         let (latency, latency_used) = latencies.get(instance, model, &architecture, *degrees, settings, report)?;
         let num_sms = latencies.num_sms(&instance.hardware.value);
         Some(Footing { architecture, latency, latency_used, num_sms, placement, capacity: capacity? })
@@ -320,10 +320,10 @@ fn summary(member: &Member<'_>, footing: &Footing) -> InstanceSummary {
     InstanceSummary {
         hardware: member.instance.hardware.value.clone(),
         latency: footing.latency_used,
-        memory_utilization: member.settings.memory_utilization,
         npu_memory_bytes: (member.instance.npu_memory.size_gib.value * GIB as f64) as u64,
         kv_blocks: blocks,
         kv_tokens: blocks * u64::from(block_size),
         kv_bytes: blocks * bytes_per_block,
+        kv_basis: footing.capacity.kv_basis,
     }
 }

@@ -10,6 +10,8 @@ use crate::settings::BLOCK_SIZE_MOST;
 
 /// Tokens that any limit may give.
 const MOST_TOKENS: u64 = 1 << 40;
+/// Fewest blocks of a KV cache: one is vLLM's null block.
+pub(crate) const NUM_GPU_BLOCKS_LEAST: u64 = 2;
 
 /// One instance.
 pub(crate) struct Instance {
@@ -23,6 +25,8 @@ pub(crate) struct Instance {
     pub(crate) hardware: Placed<String>,
     /// Memory of each NPU.
     pub(crate) npu_memory: Memory,
+    /// KV blocks on each NPU, as vLLM reports them, where memory does not decide.
+    pub(crate) num_gpu_blocks: Option<Placed<u64>>,
     /// Number of NPUs.
     pub(crate) num_npus: Option<Placed<u64>>,
     /// Tensor-parallel degree.
@@ -70,6 +74,7 @@ const INSTANCE_KEYS: &[&str] = &[
     "model_name",
     "hardware",
     "npu_mem",
+    "num_gpu_blocks",
     "num_npus",
     "tp_size",
     "pp_size",
@@ -100,6 +105,8 @@ pub(crate) fn read(object: &Object<'_>, node: usize) -> Option<Instance> {
     let model_name = string("model_name");
     let hardware = string("hardware");
     let npu_memory = object.require("npu_mem").and_then(|value| cluster::npu_memory(&value));
+    let num_gpu_blocks =
+        readable(object, "num_gpu_blocks", |value| value.count(NUM_GPU_BLOCKS_LEAST, u64::from(u32::MAX)));
     let [num_npus, tp_size, pp_size, ep_size] = ["num_npus", "tp_size", "pp_size", "ep_size"].map(degree);
     let dp_group = readable(object, "dp_group", |value| value.string());
     let pd_type = readable(object, "pd_type", pd_type);
@@ -111,6 +118,7 @@ pub(crate) fn read(object: &Object<'_>, node: usize) -> Option<Instance> {
         model_name: model_name?,
         hardware: hardware?,
         npu_memory: npu_memory?,
+        num_gpu_blocks: num_gpu_blocks?,
         num_npus: num_npus?,
         tp_size: tp_size?,
         pp_size: pp_size?,

@@ -24,6 +24,7 @@ mod memory;
 mod model_files;
 mod models;
 mod offloading;
+mod overheads;
 mod parallelism;
 mod pim;
 mod placement;
@@ -42,7 +43,9 @@ use documents::Document;
 use engine::Deployment;
 
 pub use latencies::{LatencySource, LatencyUsed};
+pub use memory::KvBasis;
 pub use model_files::ModelFiles;
+pub use overheads::Overheads;
 pub use presets::Preset;
 pub use settings::{Flags, PrefixStorage};
 pub use workload_limits::WorkloadLimits;
@@ -125,16 +128,16 @@ pub struct InstanceSummary {
     pub hardware: String,
     /// Where its operator times come from.
     pub latency: LatencyUsed,
-    /// The share of NPU memory for weights and KV.
-    pub memory_utilization: f64,
     /// Bytes of memory of each NPU.
     pub npu_memory_bytes: u64,
-    /// KV blocks on each NPU.
+    /// KV blocks on each NPU that requests can have: all but vLLM's null block, where the engine is vLLM's.
     pub kv_blocks: u64,
     /// Tokens that they hold.
     pub kv_tokens: u64,
     /// Bytes that they take on each NPU.
     pub kv_bytes: u64,
+    /// What their number follows from.
+    pub kv_basis: KvBasis,
 }
 
 /// Reads and checks a deployment.

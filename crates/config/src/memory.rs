@@ -1,21 +1,25 @@
 //! What fits into the memory of an NPU: the weights, and blocks of KV in what is left.
 //!
-//! `blocks = floor((floor(mem_size * utilisation) - weights) / bytes per block)`, as vLLM's `GPUWorker` does it but
-//! without the peak of activations, which is not modelled (behaviour contract, sections 5 and 8). So the capacity is an
-//! upper bound on that of vLLM at the same utilisation.
+//! `blocks = floor((floor(mem_size * utilisation) - weights - overheads) / bytes per block)`, as vLLM's `GPUWorker` does
+//! it. Overheads are those of [`crate::overheads`]; LLMServingSim knows none (behaviour contract, sections 5 and 8).
+//! `num_gpu_blocks` says how many there are instead. Where the engine is vLLM's, its `BlockPool` sets one of them aside as
+//! the null block, which holds no KV of any request.
 //!
 //! Weights placed elsewhere leave the room to KV. LLMServingSim keeps it for them all the same, and so does
 //! `--polling reference`.
 
-use diagnostics::Faults;
-use engine::{KvSpec, Placement, Polling};
+use diagnostics::Fault;
+use documents::json::{Place, Placed};
+use engine::{Engine, KvSpec, Placement, Polling};
 use model::{Architecture, Layer, Model};
 use network::Location;
 use units::GIB;
 
-use crate::instances::Instance;
+use crate::instances::{Instance, NUM_GPU_BLOCKS_LEAST};
+use crate::overheads::{self, Overheads};
 use crate::parallelism::Degrees;
-use crate::settings::Settings;
+use crate::report::Report;
+use crate::settings::{Flags, Settings};
 
 /// The memory of each NPU of one instance.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +28,22 @@ pub(crate) struct Capacity {
     pub(crate) weight_bytes: u64,
     /// The KV cache.
     pub(crate) kv: KvSpec,
+    /// What its size follows from.
+    pub(crate) kv_basis: KvBasis,
+}
+
+/// What the number of KV blocks follows from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum KvBasis {
+    /// `num_gpu_blocks`.
+    Given,
+    /// A share of NPU memory, without weights.
+    Share {
+        /// The share.
+        utilization: f64,
+        /// What else was taken off.
+        overheads: Option<Overheads>,
+    },
 }
 
 /// What decides over the weights that an NPU holds.
@@ -43,24 +63,37 @@ pub(crate) fn divide(
     held: Weights<'_>,
     degrees: Degrees,
     settings: &Settings,
-    polling: Polling,
-    faults: &mut Faults,
+    flags: &Flags,
+    report: &mut Report,
 ) -> Option<Capacity> {
+    note_unused(instance, flags.engine, report);
     let model = held.model;
     let memory = &instance.npu_memory.size_gib;
     let memory_bytes = memory.value * GIB as f64;
-    let requested_bytes = (memory_bytes * settings.memory_utilization) as u64;
-    let weights = |degrees| weights(held, degrees, settings, polling);
-    let weight_bytes = weights(degrees);
-    let bytes_per_block = block_bytes(model, degrees, settings);
+    let weights = |degrees| weights(held, degrees, settings, flags.polling);
+    let (weight_bytes, bytes_per_block) = (weights(degrees), block_bytes(model, degrees, settings));
     if bytes_per_block == 0 {
         let message = format!("{} NPUs leave less than a byte of KV per block on each", degrees.num_npus());
-        faults.push(instance.place.fault(message));
+        report.push(instance.place.fault(message));
         return None;
     }
 
-    let needed = |degrees| weights(degrees).saturating_add(block_bytes(model, degrees, settings));
-    let fits = |degrees| needed(degrees) <= requested_bytes;
+    let given = instance.num_gpu_blocks.as_ref();
+    let null_blocks = u64::from(flags.engine != Engine::Reference);
+    let (usable_bytes, blocks_least) = match given {
+        Some(count) => (memory_bytes as u64, count.value),
+        None => ((memory_bytes * settings.memory_utilization) as u64, 1 + null_blocks),
+    };
+    let overheads = |degrees| match given {
+        Some(_) => None,
+        None => overheads::of(&instance.npu_memory, model, degrees, settings, flags.engine),
+    };
+    let taken = |degrees| weights(degrees).saturating_add(overheads(degrees).map_or(0, Overheads::bytes));
+    let needed = |degrees| {
+        let kv_bytes = block_bytes(model, degrees, settings).saturating_mul(blocks_least);
+        taken(degrees).saturating_add(kv_bytes)
+    };
+    let fits = |degrees| needed(degrees) <= usable_bytes;
     if weight_bytes as f64 > memory_bytes {
         let over = gib(weight_bytes as f64 - memory_bytes);
         let message = format!(
@@ -69,35 +102,97 @@ pub(crate) fn divide(
             gib(weight_bytes as f64),
             gib(memory_bytes),
         );
-        faults.push(memory.place.fault(message).hint(smallest_fit(model, degrees, fits)));
+        report.push(memory.place.fault(message).hint(smallest_fit(model, degrees, fits)));
         return None;
     }
     if !fits(degrees) {
-        let message = format!(
-            "no room for KV: a utilisation of {} gives {}, the weights take {}, and a block of {} tokens {}",
-            settings.memory_utilization,
-            gib(requested_bytes as f64),
-            gib(weight_bytes as f64),
-            settings.block_size,
-            gib(bytes_per_block as f64),
-        );
-        let hint = format!(
-            "raise mem_util or --npu-memory-utilization, or split more: {}",
-            smallest_fit(model, degrees, fits)
-        );
-        faults.push(memory.place.fault(message).hint(hint));
+        let split = smallest_fit(model, degrees, fits);
+        let bytes = Bytes { usable: usable_bytes, weights: weight_bytes, block: bytes_per_block };
+        report.push(match given {
+            Some(count) => too_many_blocks(count, &bytes, &split),
+            None => no_room(&memory.place, &bytes, overheads(degrees), (settings, blocks_least), &split),
+        });
         return None;
     }
 
-    let blocks = (requested_bytes - weight_bytes) / bytes_per_block;
+    let num_gpu_blocks = given.map_or_else(|| (usable_bytes - taken(degrees)) / bytes_per_block, |count| count.value);
+    let blocks = num_gpu_blocks - null_blocks;
     let (Ok(num_blocks), Ok(block_size)) = (u32::try_from(blocks), u32::try_from(settings.block_size)) else {
         let message = format!("{blocks} KV blocks of {} tokens are more than can be numbered", settings.block_size);
-        faults.push(memory.place.fault(message).hint("use a smaller memory or larger blocks"));
+        report.push(memory.place.fault(message).hint("use a smaller memory or larger blocks"));
         return None;
     };
     let (element_bytes, prefix_caching) = (settings.kv_element_bytes(), settings.prefix_caching);
     let kv = KvSpec { num_blocks, block_size, element_bytes, bytes_per_block, prefix_caching };
-    Some(Capacity { weight_bytes, kv })
+    let kv_basis = match given {
+        Some(_) => KvBasis::Given,
+        None => KvBasis::Share { utilization: settings.memory_utilization, overheads: overheads(degrees) },
+    };
+    Some(Capacity { weight_bytes, kv, kv_basis })
+}
+
+/// Tells the keys of `npu_mem` that change nothing.
+fn note_unused(instance: &Instance, engine: Engine, report: &mut Report) {
+    let memory = &instance.npu_memory;
+    let keys = [
+        ("mem_util", memory.utilisation.is_some()),
+        ("activation_peak", memory.activation_peak.is_some()),
+        ("runtime_context", memory.runtime_context.is_some()),
+    ];
+    for (key, _) in keys.iter().filter(|(_, is_there)| *is_there) {
+        if instance.num_gpu_blocks.is_some() {
+            report.note(format!("`{key}` has no effect beside `num_gpu_blocks`"));
+        } else if engine == Engine::Reference && *key != "mem_util" {
+            report.note(format!("`{key}` has no effect with --engine reference, which takes weights and KV alone"));
+        }
+    }
+}
+
+/// Bytes on each NPU.
+struct Bytes {
+    usable: u64,
+    weights: u64,
+    block: u64,
+}
+
+/// More blocks are given than the weights leave room for.
+fn too_many_blocks(count: &Placed<u64>, bytes: &Bytes, split: &str) -> Fault {
+    let left = bytes.usable - bytes.weights;
+    let message = format!(
+        "no room for {} blocks: at {} each they take {}, and the weights leave {} of each NPU's {}",
+        count.value,
+        gib(bytes.block as f64),
+        gib(count.value as f64 * bytes.block as f64),
+        gib(left as f64),
+        gib(bytes.usable as f64),
+    );
+    let most = left / bytes.block;
+    let fewer = if most >= NUM_GPU_BLOCKS_LEAST { format!("{most} fit, or ") } else { String::new() };
+    count.place.fault(message).hint(format!("{fewer}split more: {split}"))
+}
+
+/// The utilisation leaves less than `blocks_least` blocks.
+fn no_room(
+    place: &Place,
+    bytes: &Bytes,
+    overheads: Option<Overheads>,
+    (settings, blocks_least): (&Settings, u64),
+    split: &str,
+) -> Fault {
+    let others = overheads.map_or_else(String::new, |overheads| {
+        let [activations, context] = [overheads.activation_peak_bytes, overheads.runtime_context_bytes];
+        format!("activations {}, the runtime context {}, ", gib(activations as f64), gib(context as f64))
+    });
+    let blocks = if blocks_least == 1 { "a block" } else { "a block and the null block" };
+    let message = format!(
+        "no room for KV: a utilisation of {} gives {}, the weights take {}, {others}and {blocks} of {} tokens {}",
+        settings.memory_utilization,
+        gib(bytes.usable as f64),
+        gib(bytes.weights as f64),
+        settings.block_size,
+        gib(blocks_least as f64 * bytes.block as f64),
+    );
+    place.fault(message).hint(format!("raise mem_util or --npu-memory-utilization, or split more: {split}"))
 }
 
 /// Bytes of weights on the NPU that holds most of them.

@@ -131,6 +131,11 @@ impl<'r> Cursor<'r> {
         matches!(self.value, Value::Array(_))
     }
 
+    /// Whether the value is a string.
+    pub fn is_string(&self) -> bool {
+        matches!(self.value, Value::StringLit(_))
+    }
+
     /// Whether the value is an array of at least one element.
     pub fn is_filled_array(&self) -> bool {
         matches!(self.value, Value::Array(array) if !array.elements.is_empty())
