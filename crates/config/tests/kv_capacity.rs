@@ -162,7 +162,7 @@ fn faults() {
     let mut rows = String::new();
     let mut check = |model: &str, memory_keys: &str, keys: &str, engine| {
         let faults = load(&inputs(model, 1, (24.0, memory_keys), keys, engine)).expect_err(keys).to_string();
-        rows += &format!("# {model}{memory_keys}{keys} {engine:?}\n{faults}\n");
+        rows += &format!("# {model}{memory_keys}{keys} {}\n{faults}\n", engine.name());
     };
     for value in ["0", "1", "-1", "2.5", r#""2588""#, "true", "99999999999", "4630", "4294967295"] {
         check(LLAMA, "", &format!(r#", "num_gpu_blocks": {value}"#), VLLM);
