@@ -11,6 +11,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("kvcache", &["units", "model", "network", "latency", "engine", "serde"]),
     ("moe", &["units", "model", "network", "latency", "engine", "serde"]),
     ("astra", &["model", "moe", "kvcache", "latency", "engine", "config", "serde"]),
+    ("compare", &["model", "network", "latency", "engine", "config", "workload", "metrics", "clap", "serde"]),
     ("chakra", &["units", "network", "engine", "serde_json", "config"]),
     ("latency", &["network", "kvcache", "moe", "engine", "config"]),
     ("engine", &["config", "workload", "metrics", "report", "clap", "rayon"]),
