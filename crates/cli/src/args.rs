@@ -27,6 +27,8 @@ pub(crate) enum Command {
     // Of a flag given twice the last counts, as in LLMServingSim; a negative number is told to be one, not to be a flag.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Run(Box<RunArgs>),
+    /// Fit what the host of vLLM's engine takes to measured runs, and write it as a preset.
+    Calibrate(Box<CalibrateArgs>),
     /// List the built-in examples, or write their files out.
     Examples(ExamplesArgs),
     /// Work with latency profiles.
@@ -38,6 +40,65 @@ pub(crate) enum Command {
     /// Time one collective: prints the nanosecond in which the last NPU is through with it.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Collective(Box<CollectiveArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CalibrateArgs {
+    /// Measured runs: JSON files with a name, the args of `servingsim run` that stand for it, and the measured requests.
+    #[arg(value_name = "RUN", required = true)]
+    pub(crate) runs: Vec<PathBuf>,
+    /// What is fitted; what is not stays zero.
+    #[arg(
+        long,
+        value_name = "CONSTANT,…",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "step,sequence,new-request,block"
+    )]
+    pub(crate) fit: Vec<Constant>,
+    /// Write the preset to this file (JSON).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The preset's name.
+    #[arg(long, value_name = "NAME", default_value = "calibrated")]
+    pub(crate) name: String,
+    /// What the preset says of itself.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) about: String,
+    /// Instead fit to all runs but one, for each, and tell the error of the one left out.
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) leave_one_out: bool,
+    /// Runs whose errors are averaged at each point: in all but one of them arrivals are up to a millisecond late.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub(crate) variants: u64,
+    /// Don't tell what is tried.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// What a host takes time for (`engine::HostTimes`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Constant {
+    Step,
+    Sequence,
+    NewRequest,
+    Block,
+    FrontendRequest,
+    FrontendToken,
+}
+
+impl Constant {
+    /// As `engine::HostTimes` calls it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Constant::Step => "step",
+            Constant::Sequence => "sequence",
+            Constant::NewRequest => "new_request",
+            Constant::Block => "block",
+            Constant::FrontendRequest => "frontend_request",
+            Constant::FrontendToken => "frontend_token",
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -247,6 +308,10 @@ pub(crate) struct InputArgs {
     /// The workload: one request or session a line (JSONL).
     #[arg(long, value_name = "FILE")]
     pub(crate) dataset: Option<PathBuf>,
+    /// Have requests arrive as they did in a measured run (requests.jsonl of a recording, or a CSV), not as the workload
+    /// plans.
+    #[arg(long, value_name = "FILE", requires = "dataset")]
+    pub(crate) arrivals_from: Option<PathBuf>,
     /// Read only so many entries of the workload, a session counting as one; 0 for all.
     #[arg(long, alias = "num-req", value_name = "N", default_value_t = 0, value_parser = whole_number::<usize>)]
     pub(crate) num_reqs: usize,

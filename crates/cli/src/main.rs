@@ -4,6 +4,7 @@
 //! input was at fault, 3 when a run came to a standstill, and 1 when something else failed.
 
 mod args;
+mod calibrate_command;
 mod collective_command;
 mod console;
 mod examples_command;
@@ -26,6 +27,7 @@ use args::{Cli, Command};
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(&args),
+        Command::Calibrate(args) => calibrate_command::calibrate(&args),
         Command::Examples(args) => examples_command::examples(&args),
         Command::Profile(command) => profile_command::profile(&command),
         Command::Replay(args) => replay_command::replay(&args),

@@ -1,4 +1,4 @@
-//! Routing from files: recorded expert choices, and recorded routes of requests.
+//! From recorded runs: experts that tokens chose, routes of requests, and when requests arrived.
 
 use std::collections::HashMap;
 use std::fs;
@@ -70,4 +70,30 @@ pub(crate) fn read_routes(path: &Path, deployment: &Deployment, workload: &Workl
         told.push(Fault::new(&name, format!("{more} more requests have no route that can be followed")));
     }
     told.into_result(routes.into_iter().collect())
+}
+
+/// Has the requests of `workload` arrive as they did in the run measured at `path`, the first when it would have anyway.
+pub(crate) fn replay_arrivals(path: &Path, workload: &mut Workload) -> Result<(), Faults> {
+    let run = compare::read(path)?;
+    let fault = |message: String| Fault::new(path.display().to_string(), message);
+    let offsets = run.arrival_offsets().ok_or_else(|| {
+        fault("does not tell when requests arrived".to_owned()).hint("every request needs its time of arrival")
+    })?;
+    if workload.entries.iter().any(|entry| entry.calls.len() > 1) {
+        let sessions =
+            fault("tells when requests arrived, but later calls of a session follow the earlier ones".to_owned());
+        return Err(sessions.hint("leave out --arrivals-from: the workload has sessions").into());
+    }
+    if offsets.len() != workload.entries.len() {
+        let message = format!("has {} requests, and the workload {}", offsets.len(), workload.entries.len());
+        return Err(fault(message).hint("take the workload that was measured; --num-reqs cuts it").into());
+    }
+    let first = workload.entries.iter().map(|entry| entry.arrival).min().unwrap_or_default();
+    // Recordings number requests as the workload's file does.
+    workload.entries.sort_by_key(|entry| entry.first_id);
+    for (entry, offset) in workload.entries.iter_mut().zip(offsets) {
+        entry.arrival = first + offset;
+    }
+    workload.entries.sort_by_key(|entry| entry.arrival);
+    Ok(())
 }

@@ -45,9 +45,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
 }
 
 /// Everything that a run needs, read and checked.
-struct Job {
-    loaded: Loaded,
-    workload: Workload,
+pub(crate) struct Job {
+    pub(crate) loaded: Loaded,
+    pub(crate) workload: Workload,
     /// Of what the engines' host takes.
     preset: Option<String>,
     /// Where each request goes, where that is recorded.
@@ -57,7 +57,7 @@ struct Job {
 
 impl Job {
     /// Reads all inputs, and tells all their faults at once.
-    fn prepare(args: &RunArgs) -> Result<Self, Faults> {
+    pub(crate) fn prepare(args: &RunArgs) -> Result<Self, Faults> {
         let mut faults = refused_flags(args);
         let Some(example) = keep(example(args).map_err(Faults::from), &mut faults) else { return Err(faults) };
         check_outputs(args, &mut faults);
@@ -70,7 +70,10 @@ impl Job {
             .as_ref()
             .is_some_and(|loaded| loaded.deployment.instances.iter().any(|instance| instance.kv.prefix_caching));
         let (source, workload) = read_workload(args, example, wants_token_ids);
-        let workload = keep(workload, &mut faults);
+        let mut workload = keep(workload, &mut faults);
+        if let (Some(path), Some(workload)) = (&args.input.arrivals_from, &mut workload) {
+            keep(recordings::replay_arrivals(path, workload), &mut faults);
+        }
         let mut routes = None;
         if let (Some(loaded), Some(workload)) = (&loaded, &workload) {
             faults.extend(unfit_requests(&source, loaded, workload));
@@ -94,6 +97,7 @@ fn check_outputs(args: &RunArgs, faults: &mut Faults) {
     let inputs = [
         ("--cluster-config", &args.input.cluster_config),
         ("--dataset", &args.input.dataset),
+        ("--arrivals-from", &args.input.arrivals_from),
         ("--request-routing-file", &args.routing.request_routing_file),
         ("--expert-routing-file", &args.routing.expert_routing_file),
     ];

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::figures::{percentile, relative_error};
 use crate::latencies::Between;
+use crate::run::trailing_number;
 use crate::{Metric, Request, Run};
 
 /// How requests of the two runs were told to be the same.
@@ -180,12 +181,6 @@ fn common<'a, K: Eq + std::hash::Hash>(
         }
     }
     Some(found)
-}
-
-/// 17 of `bench-17`, `17` and `req_017`.
-fn trailing_number(id: &str) -> Option<u64> {
-    let digits = id.bytes().rev().take_while(u8::is_ascii_digit).count();
-    id[id.len() - digits..].parse().ok()
 }
 
 fn in_order((run, between): (&Run, Between)) -> Vec<usize> {

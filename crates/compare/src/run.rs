@@ -50,6 +50,22 @@ impl Run {
         Self { name: name.into(), requests, one_clock: true, notes: Vec::new() }
     }
 
+    /// How long after the first arrival each request arrived, where that is known of all: in order of the numbers that
+    /// their ids end in, or as they stand where these are none or not all different.
+    pub fn arrival_offsets(&self) -> Option<Vec<Duration>> {
+        let offsets = self.arrival_offsets_ns()?;
+        let first = offsets.iter().copied().fold(f64::INFINITY, f64::min);
+        let numbers: Option<Vec<u64>> = self.requests.iter().map(|request| trailing_number(&request.id)).collect();
+        let mut order: Vec<usize> = (0..offsets.len()).collect();
+        if let Some(numbers) = numbers {
+            order.sort_by_key(|&place| numbers[place]);
+            if order.windows(2).any(|pair| numbers[pair[0]] == numbers[pair[1]]) {
+                order.sort_unstable();
+            }
+        }
+        Some(order.into_iter().map(|place| Duration::from_ns((offsets[place] - first) as u64)).collect())
+    }
+
     /// Whether every request has what `stamp` takes from it.
     pub(crate) fn has<T>(&self, stamp: impl Fn(&Request) -> Option<T>) -> bool {
         self.requests.iter().all(|request| stamp(request).is_some())
@@ -64,6 +80,12 @@ impl Run {
         let first = arrived.iter().copied().min().filter(|_| self.one_clock)?;
         Some(arrived.iter().map(|&at| ns_between(first, at)).collect())
     }
+}
+
+/// 17 of `bench-17`, `17` and `req_017`.
+pub(crate) fn trailing_number(id: &str) -> Option<u64> {
+    let digits = id.bytes().rev().take_while(u8::is_ascii_digit).count();
+    id[id.len() - digits..].parse().ok()
 }
 
 /// Nanoseconds from one instant to another, below 0 where the other is the earlier one.

@@ -87,7 +87,10 @@ impl fmt::Display for Preset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let times = self.host.named().map(|(name, time)| format!("    \"{name}\": {}", time.ns() as f64 / 1e3));
-        writeln!(f, "{{\n  \"name\": {},\n  \"about\": {},", quoted(&self.name), quoted(&self.about))?;
+        writeln!(f, "{{\n  \"name\": {},", quoted(&self.name))?;
+        if !self.about.is_empty() {
+            writeln!(f, "  \"about\": {},", quoted(&self.about))?;
+        }
         writeln!(f, "  \"host_us\": {{\n{}\n  }}\n}}", times.join(",\n"))
     }
 }

@@ -1,0 +1,114 @@
+//! `servingsim calibrate`: what an engine's host takes, fitted to measured runs.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use calibrate::{Experiment, Fit};
+use clap::Parser;
+use config::Preset;
+use diagnostics::{Fault, Faults};
+use documents::{Document, json};
+use engine::HostTimes;
+use report::AtomicFile;
+
+use crate::Failure;
+use crate::args::{CalibrateArgs, Cli, Command, EngineName};
+use crate::run::Job;
+
+pub(crate) fn calibrate(args: &CalibrateArgs) -> Result<(), Failure> {
+    let mut faults = Faults::new();
+    let read = |path: &PathBuf| experiment(path, args.variants).map_err(|more| faults.extend(more)).ok();
+    let experiments: Vec<Experiment> = args.runs.iter().filter_map(read).collect();
+    faults.into_result(())?;
+    let experiments: Vec<&Experiment> = experiments.iter().collect();
+    let free: Vec<&str> = args.fit.iter().map(|constant| constant.name()).collect();
+    let mut out = io::stdout().lock();
+    if args.leave_one_out {
+        return Ok(write_left_out(&mut out, &experiments, &free)?);
+    }
+
+    let file = args.output.as_deref().map(AtomicFile::create).transpose()?;
+    let mut num_tried = 0;
+    let fit = calibrate::fit(&experiments, &free, |tried| {
+        num_tried += 1;
+        if !args.quiet {
+            eprintln!("{:.3} % with {}", tried.mean_error() * 100.0, times(tried.host, &free));
+        }
+    });
+    let preset = Preset { name: args.name.clone(), about: args.about.clone(), host: fit.host };
+    if let (Some(mut file), Some(path)) = (file, &args.output) {
+        let written = write!(file, "{preset}");
+        written.map_err(|error| Fault::new(path.display().to_string(), format!("can't be written: {error}")))?;
+        file.commit()?;
+    }
+    let idle = HostTimes::default();
+    let untouched: Vec<f64> = experiments.iter().map(|experiment| experiment.error(idle)).collect();
+    writeln!(out, "{}: {}, of {num_tried} tried", args.name, times(fit.host, &free))?;
+    writeln!(out, "\n{:<48}{:>12}{:>26}", "Mean error", "", "with a host of no time")?;
+    for ((experiment, error), untouched) in experiments.iter().zip(&fit.errors).zip(untouched) {
+        writeln!(out, "{:<48}{:>10.2} %{:>24.2} %", experiment.name(), error * 100.0, untouched * 100.0)?;
+    }
+    Ok(())
+}
+
+/// What each run comes to with times fitted to all others.
+fn write_left_out(out: &mut impl Write, experiments: &[&Experiment], free: &[&str]) -> io::Result<()> {
+    writeln!(out, "{:<48}{:>12}  Fitted to the others", "Left out", "Mean error")?;
+    let fits: Vec<(Fit, f64)> = calibrate::leave_one_out(experiments, free);
+    for (experiment, (fit, error)) in experiments.iter().zip(fits) {
+        writeln!(out, "{:<48}{:>10.2} %  {}", experiment.name(), error * 100.0, times(fit.host, free))?;
+    }
+    Ok(())
+}
+
+/// The times that were free, in microseconds.
+fn times(host: HostTimes, free: &[&str]) -> String {
+    let named = host.named().into_iter().filter(|(name, _)| free.contains(name));
+    named.map(|(name, time)| format!("{name} {} µs", time.ns() as f64 / 1e3)).collect::<Vec<_>>().join(", ")
+}
+
+/// A file that describes a measured run: its name, the arguments of `servingsim run` that stand for it, and the
+/// measurements.
+struct Described {
+    name: String,
+    args: Vec<String>,
+    measured: String,
+}
+
+fn experiment(path: &Path, num_variants: u64) -> Result<Experiment, Faults> {
+    let source = path.display().to_string();
+    let described = describe(Document::read(path)?)?;
+    let arguments = ["servingsim", "run"].into_iter().chain(described.args.iter().map(String::as_str));
+    let fault = |message: String| Fault::new(source.as_str(), message).path("$.args");
+    let parsed = Cli::try_parse_from(arguments).map_err(|error| fault(first_line(&error.to_string())))?;
+    let Command::Run(args) = parsed.command else { unreachable!("`run` stands before the arguments") };
+    if args.engine.engine != EngineName::Vllm {
+        return Err(fault("only vLLM's engine core has a host that takes time".to_owned())
+            .hint("add \"--engine\", \"vllm\"")
+            .into());
+    }
+    let job = Job::prepare(&args)?;
+    let measured = compare::read(Path::new(&described.measured))?;
+    Experiment::new(described.name, job.loaded.deployment, &job.workload.entries, measured, num_variants)
+}
+
+fn describe(document: Document) -> Result<Described, Faults> {
+    let mut faults = Faults::new();
+    let described = json::read(&Arc::new(document), &mut faults, |outermost| {
+        let object = outermost.object()?;
+        object.reject_unknown(&["name", "args", "measured"]);
+        let string = |key: &str| Some(object.require(key)?.string()?.value);
+        let (name, measured) = (string("name"), string("measured"));
+        let args = object.require("args").and_then(|value| value.array());
+        let args = args.and_then(|args| args.iter().map(|arg| Some(arg.string()?.value)).collect());
+        Some(Described { name: name?, args: args?, measured: measured? })
+    });
+    described.filter(|_| faults.is_empty()).ok_or(faults)
+}
+
+/// Of what the parser of arguments has to say.
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}

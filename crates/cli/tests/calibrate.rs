@@ -1,0 +1,73 @@
+//! Fitting what a host takes: to runs whose host is known, and what is said of faulty descriptions.
+
+mod support;
+
+use support::Folder;
+
+/// A run of an example, with results where `measured.csv` is.
+fn describe(folder: &Folder, file: &str, name: &str, args: &str) {
+    let args: Vec<String> = args.split(' ').map(|arg| format!("{arg:?}")).collect();
+    let text = format!(r#"{{"name": "{name}", "args": [{}], "measured": "{name}.csv"}}"#, args.join(", "));
+    folder.write(file, text);
+}
+
+/// The microseconds of `key` in a preset.
+fn of_preset(folder: &Folder, key: &str) -> f64 {
+    let text = std::fs::read_to_string(folder.path("fitted.json")).expect("the preset was written");
+    let preset: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    preset["host_us"][key].as_f64().expect("a number")
+}
+
+#[test]
+fn the_times_of_a_host_are_found_again() {
+    let folder = Folder::new();
+    folder.write("true.json", r#"{"name": "true", "host_us": {"step": 700, "block": 60}}"#);
+    // Where one batch is in flight, a step's host time shows.
+    let runs =
+        [("a", "--example moe-ep --engine vllm --no-async-scheduling"), ("b", "--example moe-dp-ep --engine vllm")];
+    for (name, args) in runs {
+        let output = format!("{name}.csv");
+        let measured = ["run", "--quiet", "--preset", "true.json", "--output-stamps", "--output", &output];
+        let said = folder.run(&[&measured[..], &args.split(' ').collect::<Vec<_>>()].concat());
+        assert_eq!(said.code, Some(0), "{said}");
+        describe(&folder, &format!("{name}.json"), name, args);
+    }
+    let fit = ["calibrate", "a.json", "b.json", "--fit", "step,block", "--variants", "1", "--name", "mine"];
+    let said = folder.run(&[&fit[..], &["--output", "fitted.json"]].concat());
+    assert_eq!(said.code, Some(0), "{said}");
+    let (step, block) = (of_preset(&folder, "step"), of_preset(&folder, "block"));
+    println!("step {step} µs of 700, block {block} µs of 60");
+    assert!((step - 700.0).abs() <= 20.0 && (block - 60.0).abs() <= 5.0, "{said}");
+    assert!(said.stderr.contains("% with step 0 µs, block 0 µs"), "{said}");
+
+    // The preset is one: a run that has it says so.
+    let said = folder.run(&["run", "--engine", "vllm", "--preset", "fitted.json", "--format", "json"]);
+    assert!(said.stdout.contains(r#""preset": "mine""#), "{said}");
+    // Each alone tells the same.
+    let said =
+        folder.run(&["calibrate", "a.json", "b.json", "--fit", "block", "--variants", "1", "-q", "--leave-one-out"]);
+    assert_eq!((said.code, said.stdout.lines().count()), (Some(0), 3), "{said}");
+}
+
+#[test]
+fn faulty_descriptions() {
+    let folder = Folder::new();
+    let check = |text: &str, expected: &str| {
+        folder.write("run.json", text);
+        let said = folder.run(&["calibrate", "run.json", "--output", "preset.json"]);
+        assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{said}");
+        assert!(said.stderr.contains(expected), "{expected} in {said}");
+        assert!(!folder.path("preset.json").exists());
+    };
+    folder.write("empty.csv", "request_id,output_tokens,ttft_ms,latency_ms\n");
+    check("{", "run.json");
+    check(r#"{"name": "a", "args": [], "measured": "m.csv", "kind": 1}"#, "unknown key `kind`");
+    check(r#"{"name": "a", "args": [3]}"#, "`measured`");
+    check(r#"{"name": "a", "args": ["--engin", "vllm"], "measured": "m.csv"}"#, "unexpected argument '--engin'");
+    check(r#"{"name": "a", "args": ["--example", "moe-ep"], "measured": "m.csv"}"#, "add \"--engine\", \"vllm\"");
+    let example = r#"{"name": "a", "args": ["--example", "moe-ep", "--engine", "vllm"], "measured": "X"}"#;
+    check(&example.replace('X', "missing.csv"), "missing.csv");
+    check(&example.replace('X', "empty.csv"), "empty.csv");
+    let said = folder.run(&["calibrate"]);
+    assert_eq!(said.code, Some(2), "{said}");
+}
