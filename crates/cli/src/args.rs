@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use units::Duration;
 
 use crate::collective_command::{AlgorithmName, BlockName, Involved, Kind, Model, OptimizationName};
 
@@ -40,6 +41,9 @@ pub(crate) enum Command {
     /// Time one collective: prints the nanosecond in which the last NPU is through with it.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Collective(Box<CollectiveArgs>),
+    /// Compare two results, or a result with measurements of a real server: what requests saw, and when.
+    #[command(args_override_self = true, allow_negative_numbers = true)]
+    Compare(CompareArgs),
 }
 
 #[derive(Debug, Args)]
@@ -201,6 +205,42 @@ pub(crate) struct CollectiveArgs {
     /// How it is written; JSON adds steps, bytes on the wire, and the share of the time that the links need for them.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// A result (`run --output`), a recording of vLLM (requests.jsonl) or a table of requests (CSV).
+    #[arg(value_name = "A")]
+    pub(crate) a: PathBuf,
+    /// What it is held to: likewise. Errors are A / B - 1.
+    #[arg(value_name = "B")]
+    pub(crate) b: PathBuf,
+    /// What TTFT and latency are counted from: when requests arrived, when the engine saw them (queued), or the later of
+    /// these that both files have.
+    #[arg(long, value_name = "STAMP", value_enum, default_value = "auto")]
+    pub(crate) from: FromName,
+    /// What TTFT is counted to: when the engine had the first token, or when it was handed to who asked.
+    #[arg(long, value_name = "STAMP", value_enum, default_value = "computed")]
+    pub(crate) to: ToName,
+    /// Seconds that tokens and requests are averaged over, to compare them over time.
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = window)]
+    pub(crate) window: Duration,
+    /// How it is written; JSON adds every window and every request.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FromName {
+    Auto,
+    Arrival,
+    Queued,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ToName {
+    Computed,
+    Delivered,
 }
 
 #[derive(Debug, Subcommand)]
@@ -592,6 +632,12 @@ fn nanoseconds(text: &str) -> Result<f64, &'static str> {
 fn milliseconds(text: &str) -> Result<f64, &'static str> {
     let sound = text.parse().ok().filter(|number| (0.0..=1e6).contains(number));
     sound.ok_or("expected a number from 0 to 1000000")
+}
+
+fn window(text: &str) -> Result<Duration, &'static str> {
+    let sound = text.parse().ok().filter(|seconds| (1e-6..=1e6).contains(seconds));
+    let seconds: f64 = sound.ok_or("expected a number from 0.000001 to 1000000")?;
+    Ok(Duration::from_ns((seconds * 1e9).round() as u64))
 }
 
 fn number(text: &str) -> Result<f64, &'static str> {

@@ -6,6 +6,7 @@
 mod args;
 mod calibrate_command;
 mod collective_command;
+mod compare_command;
 mod console;
 mod examples_command;
 mod profile_command;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Profile(command) => profile_command::profile(&command),
         Command::Replay(args) => replay_command::replay(&args),
         Command::Collective(args) => collective_command::collective(&args),
+        Command::Compare(args) => compare_command::compare(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -27,6 +27,7 @@ fn help() {
     insta::assert_snapshot!("help", folder.run(&["--help"]));
     insta::assert_snapshot!("help_run", folder.run(&["run", "--help"]));
     insta::assert_snapshot!("help_collective", folder.run(&["collective", "--help"]));
+    insta::assert_snapshot!("help_compare", folder.run(&["compare", "--help"]));
     insta::assert_snapshot!("help_replay", folder.run(&["replay", "--help"]));
     insta::assert_snapshot!("help_profile_fit", folder.run(&["profile", "fit", "--help"]));
     let version = folder.run(&["--version"]);

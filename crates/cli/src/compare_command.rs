@@ -1,0 +1,45 @@
+//! `servingsim compare`: a result against another, or against measurements of a real server.
+
+use std::io::{self, Write};
+
+use compare::{FirstToken, Options, Run, Start};
+use diagnostics::Faults;
+
+use crate::Failure;
+use crate::args::{CompareArgs, Format, FromName, ToName};
+
+pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
+    let (a, b) = read(args)?;
+    let options = Options {
+        from: match args.from {
+            FromName::Auto => None,
+            FromName::Arrival => Some(Start::Arrival),
+            FromName::Queued => Some(Start::Queued),
+        },
+        to: match args.to {
+            ToName::Computed => FirstToken::Computed,
+            ToName::Delivered => FirstToken::Delivered,
+        },
+        window: args.window,
+    };
+    let comparison = compare::compare(&a, &b, &options)?;
+    comparison.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    let text = match args.format {
+        Format::Text => report::comparison_text(&comparison),
+        Format::Json => report::comparison_json(&comparison),
+    };
+    io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// Both runs, or what is wrong in either.
+fn read(args: &CompareArgs) -> Result<(Run, Run), Faults> {
+    match (compare::read(&args.a), compare::read(&args.b)) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (a, b) => {
+            let mut faults = Faults::new();
+            [a, b].into_iter().filter_map(Result::err).for_each(|more| faults.extend(more));
+            Err(faults)
+        }
+    }
+}
