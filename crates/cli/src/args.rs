@@ -51,14 +51,9 @@ pub(crate) struct CalibrateArgs {
     /// Measured runs: JSON files with a name, the args of `servingsim run` that stand for it, and the measured requests.
     #[arg(value_name = "RUN", required = true)]
     pub(crate) runs: Vec<PathBuf>,
-    /// What is fitted; what is not stays zero.
-    #[arg(
-        long,
-        value_name = "CONSTANT,…",
-        value_enum,
-        value_delimiter = ',',
-        default_value = "step,sequence,new-request,block"
-    )]
+    /// What is fitted; what is not stays zero. Times to form a step show only where they exceed the step before, or with
+    /// one batch in flight.
+    #[arg(long, value_name = "CONSTANT,…", value_enum, value_delimiter = ',', default_value = "block")]
     pub(crate) fit: Vec<Constant>,
     /// Write the preset to this file (JSON).
     #[arg(long, value_name = "FILE")]

@@ -9,13 +9,18 @@ use std::process::{Command, ExitCode};
 
 mod fences;
 mod python;
+mod validate;
 
-const USAGE: &str = "usage: cargo xtask <task>\n\n  test    format, lints, dependency fences, every test, and the README's first command\n";
+const USAGE: &str = "usage: cargo xtask <task>\n\n  test       format, lints, dependency fences, every test, and the README's first command\n  validate   write anew what docs/validation.md says of recorded runs of vLLM\n";
 
 fn main() -> ExitCode {
     let task = env::args().nth(1);
     let outcome = match task.as_deref() {
         Some("test") => test(),
+        Some("validate") => match reference_dir() {
+            Some(reference) => validate::validate(&reference, false),
+            None => Err("the reference data is not there; set SERVINGSIM_REFERENCE".to_owned()),
+        },
         _ => Err(USAGE.to_owned()),
     };
     match outcome {
@@ -42,7 +47,10 @@ fn test() -> Result<(), String> {
     cargo_with(&[("PROPTEST_CASES", "1000")], &["test", "--package", "engine", "--test", "it", "--quiet"])?;
     cargo(&["run", "--release", "--quiet", "--", "run", "--quiet"])?;
     match reference {
-        Some(dir) => println!("reference data: {}", dir.display()),
+        Some(dir) => {
+            validate::validate(&dir, true)?;
+            println!("reference data: {}", dir.display());
+        }
         None => println!(
             "SKIPPED: {} test targets compare with reference data that is not here (set SERVINGSIM_REFERENCE)",
             reference_targets()?
@@ -63,6 +71,12 @@ fn reference_targets() -> Result<usize, String> {
     let entries = crates.read_dir().map_err(|error| format!("{}: {error}", crates.display()))?;
     let tests = entries.flatten().filter_map(|krate| krate.path().join("tests").read_dir().ok());
     Ok(tests.flatten().flatten().filter(|file| file.file_name().to_string_lossy().starts_with("reference_")).count())
+}
+
+/// Where cargo puts what it builds.
+fn target_dir() -> Result<PathBuf, String> {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    std::path::absolute(&target).map_err(|error| format!("{}: {error}", target.display()))
 }
 
 fn root() -> &'static Path {

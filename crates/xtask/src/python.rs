@@ -1,7 +1,6 @@
 //! A Python of our own, for tests that compare with programs in Python.
 
-use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// What is installed: the reader and writer of Chakra traces that ours is compared with.
@@ -9,9 +8,7 @@ const PROTOBUF: &str = "7.36.2";
 
 /// Makes the virtual environment `python` in the target folder, unless it is there, and returns its interpreter.
 pub(crate) fn set_up() -> Result<String, String> {
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| super::root().join("target"), PathBuf::from);
-    let folder =
-        std::path::absolute(target.join("python")).map_err(|error| format!("{}: {error}", target.display()))?;
+    let folder = super::target_dir()?.join("python");
     let python = folder.join("bin").join("python");
     if installed(&python).as_deref() != Some(PROTOBUF) {
         let package = format!("protobuf=={PROTOBUF}");

@@ -1,0 +1,318 @@
+//! `cargo xtask validate`: the part of docs/validation.md that compares with recorded runs of vLLM, written anew.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+/// Between these lines the document is written by this task.
+const BEGIN: &str = "<!-- what follows is written by cargo xtask validate -->";
+const END: &str = "<!-- what comes before is written by cargo xtask validate -->";
+
+const FIGURES: [(&str, &str); 5] =
+    [("mean", "mean"), ("median", "median"), ("p90", "P90"), ("p95", "P95"), ("p99", "P99")];
+
+/// The shipped preset is what is fitted to the runs marked so.
+const PRESET: &str = "vllm-0.19";
+
+/// Parts of the engine, each with the flags that leave it out.
+const PARTS: [(&str, &[&str]); 9] = [
+    ("nothing left out", &[]),
+    ("batches formed ahead", &["--no-async-scheduling"]),
+    ("waiting in blocks of steps without a graph", &["--preset", "none"]),
+    ("attention by chunk, uneven decodes", &["--without", "varlen-attention"]),
+    ("padding to captured sizes alone", &["--without", "graph-padding"]),
+    ("experts compute the whole group's tokens", &["--without", "group-experts"]),
+    ("experts equally likely, not balanced", &["--expert-routing-policy", "BALANCED"]),
+    ("routing by published loads", &["--without", "published-loads"]),
+    ("agreement on being done every 32 passes", &["--without", "waves"]),
+];
+
+struct Recording {
+    title: &'static str,
+    folder: &'static str,
+    workload: &'static str,
+    is_fitted: bool,
+}
+
+const RECORDINGS: [Recording; 4] = [
+    Recording {
+        title: "RTXPRO6000, Qwen3-30B-A3B, DP+EP",
+        folder: "RTXPRO6000/Qwen3-30B-A3B-Instruct-2507",
+        workload: "sharegpt-qwen3-30b-a3b-300-sps10.jsonl",
+        is_fitted: false,
+    },
+    Recording {
+        title: "RTXPRO6000, Llama-3.1-8B",
+        folder: "RTXPRO6000/Llama-3.1-8B",
+        workload: "sharegpt-llama-3.1-8b-300-sps10.jsonl",
+        is_fitted: false,
+    },
+    Recording {
+        title: "RTXPRO6000, Qwen3-32B, TP 2",
+        folder: "RTXPRO6000/Qwen3-32B",
+        workload: "sharegpt-qwen3-30b-a3b-300-sps10.jsonl",
+        is_fitted: true,
+    },
+    Recording {
+        title: "RTX4090, Llama-3.1-8B",
+        folder: "RTX4090/Llama-3.1-8B",
+        workload: "sharegpt-llama-3.1-8b-300-sps10.jsonl",
+        is_fitted: true,
+    },
+];
+
+/// Writes the document anew, or with `check` only tells whether it would change.
+pub(crate) fn validate(reference: &Path, check: bool) -> Result<(), String> {
+    super::cargo(&["build", "--release", "--quiet"])?;
+    let document = super::root().join("docs/validation.md");
+    let text = fs::read_to_string(&document).map_err(|error| format!("{}: {error}", document.display()))?;
+    let (before, rest) = text.split_once(BEGIN).ok_or("docs/validation.md has lost its marks")?;
+    let (_, after) = rest.split_once(END).ok_or("docs/validation.md has lost its marks")?;
+    let work = Work::new(reference)?;
+    let written = format!("{before}{BEGIN}\n\n{}\n{END}{after}", work.section()?);
+    match (check, written == text) {
+        (_, true) => Ok(()),
+        (true, false) => Err("docs/validation.md is not what cargo xtask validate writes".to_owned()),
+        (false, false) => fs::write(&document, written).map_err(|error| format!("{}: {error}", document.display())),
+    }
+}
+
+/// The command, the reference data, and a folder for results.
+struct Work {
+    command: PathBuf,
+    reference: PathBuf,
+    folder: PathBuf,
+}
+
+impl Work {
+    fn new(reference: &Path) -> Result<Self, String> {
+        let target = super::target_dir()?;
+        let folder = target.join("validate");
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let reference = reference.canonicalize().map_err(|error| format!("{}: {error}", reference.display()))?;
+        Ok(Self { command: target.join("release/servingsim"), reference, folder })
+    }
+
+    fn servingsim(&self, args: &[String]) -> Result<String, String> {
+        let output = Command::new(&self.command).args(args).current_dir(&self.folder).output();
+        let output = output.map_err(|error| format!("{}: {error}", self.command.display()))?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(format!("servingsim {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr))),
+        }
+    }
+
+    fn of(&self, recording: &Recording, file: &str) -> PathBuf {
+        self.reference.join("golden/bench").join(recording.folder).join(file)
+    }
+
+    /// The flags of `servingsim run` that stand for a recording, all but the engine's own.
+    fn flags(&self, recording: &Recording, is_planned: bool) -> Result<Vec<String>, String> {
+        let meta = self.of(recording, "vllm/meta.json");
+        let text = fs::read_to_string(&meta).map_err(|error| format!("{}: {error}", meta.display()))?;
+        let meta: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        let limit = |key: &str| meta["engine_kwargs"][key].to_string();
+        let path = |path: PathBuf| path.display().to_string();
+        let mut flags = vec!["--engine".to_owned(), "vllm".to_owned()];
+        for (flag, value) in [
+            ("--cluster-config", path(self.of(recording, "config.json"))),
+            ("--dataset", path(self.reference.join("workloads").join(recording.workload))),
+            ("--profile-dir", path(self.reference.join("profiles"))),
+            ("--model-dir", path(self.reference.join("models"))),
+            ("--dtype", "bfloat16".to_owned()),
+            ("--max-num-seqs", limit("max_num_seqs")),
+            ("--max-num-batched-tokens", limit("max_num_batched_tokens")),
+        ] {
+            flags.extend([flag.to_owned(), value]);
+        }
+        if !is_planned {
+            flags.extend(["--arrivals-from".to_owned(), path(self.of(recording, "vllm/requests.jsonl"))]);
+        }
+        Ok(flags)
+    }
+
+    /// How far a simulated run is from its recording.
+    fn compare_run(&self, recording: &Recording, is_planned: bool, more: &[&str]) -> Result<Value, String> {
+        let mut args: Vec<String> =
+            ["run", "--quiet", "--output-stamps", "--output", "run.csv"].map(str::to_owned).into();
+        args.extend(self.flags(recording, is_planned)?);
+        args.extend(more.iter().map(|&flag| flag.to_owned()));
+        self.servingsim(&args)?;
+        self.compare(&self.folder.join("run.csv"), recording)
+    }
+
+    fn compare(&self, result: &Path, recording: &Recording) -> Result<Value, String> {
+        let measured = self.of(recording, "vllm/requests.jsonl");
+        let args = ["compare", &result.display().to_string(), &measured.display().to_string(), "--format", "json"];
+        let text = self.servingsim(&args.map(str::to_owned))?;
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    }
+
+    fn section(&self) -> Result<String, String> {
+        let mut text = String::new();
+        let mut sides = Vec::new();
+        for recording in &RECORDINGS {
+            let measured = self.compare_run(recording, false, &[])?;
+            let planned = self.compare_run(recording, true, &[])?;
+            let reference = self.compare(&self.of(recording, "outputs/sim.csv"), recording)?;
+            sides.push((recording, reference, measured, planned));
+        }
+        overview(&mut text, &sides);
+        numbers(&mut text, &sides);
+        over_time(&mut text, &sides);
+        self.fits(&mut text)?;
+        self.ablation(&mut text)?;
+        Ok(text)
+    }
+
+    fn describe(&self, recording: &Recording) -> Result<String, String> {
+        let path = self.folder.join(format!("{}.json", recording.folder.replace('/', "-")));
+        let described = json!({
+            "name": recording.title,
+            "args": self.flags(recording, false)?,
+            "measured": self.of(recording, "vllm/requests.jsonl"),
+        });
+        fs::write(&path, described.to_string()).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(path.display().to_string())
+    }
+
+    /// The fit to the runs that are fitted to, which the shipped preset must be, and to all but each.
+    fn fits(&self, text: &mut String) -> Result<(), String> {
+        let calibrate = |recordings: &mut dyn Iterator<Item = &Recording>, more: &[&str]| {
+            let mut args = vec!["calibrate".to_owned(), "--quiet".to_owned()];
+            args.extend(recordings.map(|recording| self.describe(recording)).collect::<Result<Vec<_>, _>>()?);
+            args.extend(more.iter().map(|&flag| flag.to_owned()));
+            self.servingsim(&args)
+        };
+        let mut fitted = RECORDINGS.iter().filter(|recording| recording.is_fitted);
+        let about = "vLLM 0.19.0, asynchronous scheduling";
+        calibrate(&mut fitted, &["--name", PRESET, "--about", about, "--output", "preset.json"])?;
+        let preset = fs::read_to_string(self.folder.join("preset.json")).map_err(|error| error.to_string())?;
+        let shipped = super::root().join(format!("crates/config/presets/{PRESET}.json"));
+        if fs::read_to_string(&shipped).ok().as_deref() != Some(&preset) {
+            return Err(format!("{} is not what the fit gives:\n{preset}", shipped.display()));
+        }
+        let left_out = calibrate(&mut RECORDINGS.iter(), &["--leave-one-out"])?;
+        let _ = writeln!(text, "The preset `{PRESET}`, fitted to the two runs so marked:\n\n```json\n{preset}```\n");
+        let _ = writeln!(
+            text,
+            "Fitted to all runs but one, and the mean error of the one left out:\n\n```\n{left_out}```\n"
+        );
+        Ok(())
+    }
+
+    fn ablation(&self, text: &mut String) -> Result<(), String> {
+        let titles: Vec<_> = RECORDINGS.iter().map(|recording| recording.title).collect();
+        let _ = writeln!(text, "What each part is worth: mean error, and the largest, in per cent, without it.\n");
+        let _ = writeln!(text, "| left out | {} |\n|---|{}", titles.join(" | "), "---|".repeat(titles.len()));
+        for (part, flags) in PARTS {
+            let mut row = format!("| {part} |");
+            for recording in &RECORDINGS {
+                let comparison = self.compare_run(recording, false, flags)?;
+                let _ = write!(row, " {:.2}, {} |", mean_error(&comparison), largest(&comparison));
+            }
+            let _ = writeln!(text, "{row}");
+        }
+        Ok(())
+    }
+}
+
+/// A recording, with LLMServingSim's result, ours, and ours with planned arrivals, each against it.
+type Sides<'r> = (&'r Recording, Value, Value, Value);
+
+fn percent(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN) * 100.0
+}
+
+fn mean_error(comparison: &Value) -> f64 {
+    percent(&comparison["mean_error"])
+}
+
+fn largest(comparison: &Value) -> String {
+    format!("{:+.1}", percent(&comparison["largest_error"]["error"]))
+}
+
+fn overview(text: &mut String, sides: &[Sides<'_>]) {
+    let _ = writeln!(
+        text,
+        "Errors in per cent over the 15 numbers (mean, median, P90, P95, P99 of TTFT, TPOT and latency), the \
+         Kolmogorov–Smirnov distances of the three distributions, and the time from being first scheduled to the first \
+         token.\n"
+    );
+    let _ = writeln!(
+        text,
+        "| run | result | mean error | largest | KS of TTFT, TPOT, latency | scheduled to first token: mean, median, KS |\n\
+         |---|---|---|---|---|---|"
+    );
+    for (recording, reference, measured, planned) in sides {
+        let fitted = if recording.is_fitted { " (fitted to)" } else { "" };
+        let mut title = format!("{}{fitted}", recording.title);
+        for (name, comparison) in
+            [("LLMServingSim", reference), ("`--engine vllm`", measured), ("the same, arrivals as planned", planned)]
+        {
+            let ks = ["ttft_ms", "tpot_ms", "latency_ms"]
+                .map(|metric| format!("{:.3}", comparison[metric]["ks"].as_f64().unwrap_or(f64::NAN)));
+            let prefill = &comparison["prefill_ms"];
+            let prefill = match prefill.is_null() {
+                true => "not told".to_owned(),
+                false => format!(
+                    "{:+.1}, {:+.1}, {:.3}",
+                    percent(&prefill["error"]["mean"]),
+                    percent(&prefill["error"]["median"]),
+                    prefill["ks"].as_f64().unwrap_or(f64::NAN)
+                ),
+            };
+            let _ = writeln!(
+                text,
+                "| {title} | {name} | {:.2} | {} | {} | {prefill} |",
+                mean_error(comparison),
+                largest(comparison),
+                ks.join(", ")
+            );
+            title.clear();
+        }
+    }
+    let _ = writeln!(text);
+}
+
+fn numbers(text: &mut String, sides: &[Sides<'_>]) {
+    let titles: Vec<_> = sides.iter().map(|side| side.0.title).collect();
+    let _ = writeln!(
+        text,
+        "Each number: what was measured (ms), the error of LLMServingSim, the error of `--engine vllm`.\n"
+    );
+    let _ = writeln!(text, "| | {} |\n|---|{}", titles.join(" | "), "---|".repeat(titles.len()));
+    for (metric, name) in [("ttft_ms", "TTFT"), ("tpot_ms", "TPOT"), ("latency_ms", "latency")] {
+        for (figure, figure_name) in FIGURES {
+            let mut row = format!("| {name} {figure_name} |");
+            for (_, reference, measured, _) in sides {
+                let error = |comparison: &Value| percent(&comparison[metric]["error"][figure]);
+                let value = measured[metric]["b"][figure].as_f64().unwrap_or(f64::NAN);
+                let _ = write!(row, " {value:.1}, {:+.1} %, {:+.1} % |", error(reference), error(measured));
+            }
+            let _ = writeln!(text, "{row}");
+        }
+    }
+    let _ = writeln!(text);
+}
+
+fn over_time(text: &mut String, sides: &[Sides<'_>]) {
+    let _ = writeln!(
+        text,
+        "Over time, second by second: the mean of the simulated and of the measured run, and the mean difference of a \
+         second.\n"
+    );
+    let _ = writeln!(text, "| run | output tokens/s | running | waiting |\n|---|---|---|---|");
+    for (recording, _, measured, _) in sides {
+        let series = ["output_tokens_per_s", "running", "waiting"].map(|quantity| {
+            let value = |key: &str| measured[quantity][key].as_f64().unwrap_or(f64::NAN);
+            let (a, b, difference) = (value("mean_a"), value("mean_b"), value("mean_absolute_difference"));
+            format!("{a:.1}, {b:.1}, {difference:.1}")
+        });
+        let _ = writeln!(text, "| {} | {} |", recording.title, series.join(" | "));
+    }
+    let _ = writeln!(text);
+}
