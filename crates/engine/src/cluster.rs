@@ -51,6 +51,7 @@ struct Entrance {
     router: Box<dyn RequestRouter>,
     /// Knows of loads what has been published, and goes by that instead.
     coordinator: Option<Coordinator>,
+    /// In order of their ids.
     instances: Vec<usize>,
     loads: Vec<InstanceLoad>,
 }
@@ -80,7 +81,7 @@ impl Entrance {
     /// Has an instance report its load.
     fn report(&mut self, index: usize, instance: &Instance<'_>, now: Instant) {
         if let Some(coordinator) = &mut self.coordinator
-            && let Some(engine) = self.instances.iter().position(|&other| other == index)
+            && let Ok(engine) = self.instances.binary_search(&index)
         {
             let counts = Counts { running: instance.num_running(), waiting: instance.num_waiting() };
             coordinator.report(engine, counts, now);

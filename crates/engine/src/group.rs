@@ -209,7 +209,8 @@ impl<'d> Group<'d> {
         } else {
             batches.iter_mut().for_each(|batch| batch.shape.pad_to(tokens));
         }
-        if vllm.kernels.group_experts {
+        // A recording of experts is of one member's tokens.
+        if vllm.kernels.group_experts && spec.ep > spec.local_ep && spec.expert_routing.is_none() {
             wave.expert_tokens = Some(batches.iter().map(|batch| batch.shape.tokens).sum());
         }
         wave
