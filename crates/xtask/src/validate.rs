@@ -141,12 +141,20 @@ impl Work {
         args.extend(self.flags(recording, is_planned)?);
         args.extend(more.iter().map(|&flag| flag.to_owned()));
         self.servingsim(&args)?;
-        self.compare(&self.folder.join("run.csv"), recording)
+        let result = self.folder.join("run.csv");
+        let mut comparison = self.compare(&result, recording)?;
+        // A recording does not tell when each token came; the result by itself does.
+        let series = "output_tokens_per_s";
+        comparison[series] = self.compare_files(&result, &result)?[series].take();
+        Ok(comparison)
     }
 
     fn compare(&self, result: &Path, recording: &Recording) -> Result<Value, String> {
-        let measured = self.of(recording, "vllm/requests.jsonl");
-        let args = ["compare", &result.display().to_string(), &measured.display().to_string(), "--format", "json"];
+        self.compare_files(result, &self.of(recording, "vllm/requests.jsonl"))
+    }
+
+    fn compare_files(&self, a: &Path, b: &Path) -> Result<Value, String> {
+        let args = ["compare", &a.display().to_string(), &b.display().to_string(), "--format", "json"];
         let text = self.servingsim(&args.map(str::to_owned))?;
         serde_json::from_str(&text).map_err(|error| error.to_string())
     }
@@ -155,10 +163,14 @@ impl Work {
         let mut text = String::new();
         let mut sides = Vec::new();
         for recording in &RECORDINGS {
-            let measured = self.compare_run(recording, false, &[])?;
-            let planned = self.compare_run(recording, true, &[])?;
-            let reference = self.compare(&self.of(recording, "outputs/sim.csv"), recording)?;
-            sides.push((recording, reference, measured, planned));
+            sides.push(Sides {
+                recording,
+                llmservingsim: self.compare(&self.of(recording, "outputs/sim.csv"), recording)?,
+                reference: self.compare_run(recording, false, &["--engine", "reference"])?,
+                vllm: self.compare_run(recording, false, &[])?,
+                planned: self.compare_run(recording, true, &[])?,
+                seconds: self.seconds(recording)?,
+            });
         }
         overview(&mut text, &sides);
         numbers(&mut text, &sides);
@@ -166,6 +178,20 @@ impl Work {
         self.fits(&mut text)?;
         self.ablation(&mut text)?;
         Ok(text)
+    }
+
+    fn seconds(&self, recording: &Recording) -> Result<Vec<[f64; 3]>, String> {
+        let path = self.of(recording, "vllm/timeseries.csv");
+        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut lines = text.lines();
+        let names: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
+        let columns =
+            ["gen_throughput", "running", "waiting"].map(|column| names.iter().position(|&name| name == column));
+        let row = |line: &str| {
+            let fields: Vec<&str> = line.split(',').collect();
+            columns.map(|column| column.and_then(|column| fields.get(column)?.parse().ok()).unwrap_or(f64::NAN))
+        };
+        Ok(lines.map(row).collect())
     }
 
     fn describe(&self, recording: &Recording) -> Result<String, String> {
@@ -220,8 +246,18 @@ impl Work {
     }
 }
 
-/// A recording, with LLMServingSim's result, ours, and ours with planned arrivals, each against it.
-type Sides<'r> = (&'r Recording, Value, Value, Value);
+/// Results, each held to a recording.
+struct Sides {
+    recording: &'static Recording,
+    /// LLMServingSim's own result.
+    llmservingsim: Value,
+    reference: Value,
+    vllm: Value,
+    /// The same with arrivals as they were planned.
+    planned: Value,
+    /// What the server told each second: output tokens, requests running and waiting.
+    seconds: Vec<[f64; 3]>,
+}
 
 fn percent(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN) * 100.0
@@ -235,7 +271,7 @@ fn largest(comparison: &Value) -> String {
     format!("{:+.1}", percent(&comparison["largest_error"]["error"]))
 }
 
-fn overview(text: &mut String, sides: &[Sides<'_>]) {
+fn overview(text: &mut String, sides: &[Sides]) {
     let _ = writeln!(
         text,
         "Errors in per cent over the 15 numbers (mean, median, P90, P95, P99 of TTFT, TPOT and latency), the \
@@ -247,12 +283,15 @@ fn overview(text: &mut String, sides: &[Sides<'_>]) {
         "| run | result | mean error | largest | KS of TTFT, TPOT, latency | scheduled to first token: mean, median, KS |\n\
          |---|---|---|---|---|---|"
     );
-    for (recording, reference, measured, planned) in sides {
-        let fitted = if recording.is_fitted { " (fitted to)" } else { "" };
-        let mut title = format!("{}{fitted}", recording.title);
-        for (name, comparison) in
-            [("LLMServingSim", reference), ("`--engine vllm`", measured), ("the same, arrivals as planned", planned)]
-        {
+    for side in sides {
+        let fitted = if side.recording.is_fitted { " (fitted to)" } else { "" };
+        let mut title = format!("{}{fitted}", side.recording.title);
+        for (name, comparison) in [
+            ("LLMServingSim", &side.llmservingsim),
+            ("`--engine reference`", &side.reference),
+            ("`--engine vllm`", &side.vllm),
+            ("the same, arrivals as planned", &side.planned),
+        ] {
             let ks = ["ttft_ms", "tpot_ms", "latency_ms"]
                 .map(|metric| format!("{:.3}", comparison[metric]["ks"].as_f64().unwrap_or(f64::NAN)));
             let prefill = &comparison["prefill_ms"];
@@ -278,8 +317,8 @@ fn overview(text: &mut String, sides: &[Sides<'_>]) {
     let _ = writeln!(text);
 }
 
-fn numbers(text: &mut String, sides: &[Sides<'_>]) {
-    let titles: Vec<_> = sides.iter().map(|side| side.0.title).collect();
+fn numbers(text: &mut String, sides: &[Sides]) {
+    let titles: Vec<_> = sides.iter().map(|side| side.recording.title).collect();
     let _ = writeln!(
         text,
         "Each number: what was measured (ms), the error of LLMServingSim, the error of `--engine vllm`.\n"
@@ -288,10 +327,10 @@ fn numbers(text: &mut String, sides: &[Sides<'_>]) {
     for (metric, name) in [("ttft_ms", "TTFT"), ("tpot_ms", "TPOT"), ("latency_ms", "latency")] {
         for (figure, figure_name) in FIGURES {
             let mut row = format!("| {name} {figure_name} |");
-            for (_, reference, measured, _) in sides {
+            for Sides { llmservingsim, vllm, .. } in sides {
                 let error = |comparison: &Value| percent(&comparison[metric]["error"][figure]);
-                let value = measured[metric]["b"][figure].as_f64().unwrap_or(f64::NAN);
-                let _ = write!(row, " {value:.1}, {:+.1} %, {:+.1} % |", error(reference), error(measured));
+                let value = vllm[metric]["b"][figure].as_f64().unwrap_or(f64::NAN);
+                let _ = write!(row, " {value:.1}, {:+.1} %, {:+.1} % |", error(llmservingsim), error(vllm));
             }
             let _ = writeln!(text, "{row}");
         }
@@ -299,20 +338,55 @@ fn numbers(text: &mut String, sides: &[Sides<'_>]) {
     let _ = writeln!(text);
 }
 
-fn over_time(text: &mut String, sides: &[Sides<'_>]) {
+/// Parts into which a run is divided.
+const NUM_PARTS: usize = 10;
+
+fn over_time(text: &mut String, sides: &[Sides]) {
     let _ = writeln!(
         text,
-        "Over time, second by second: the mean of the simulated and of the measured run, and the mean difference of a \
-         second.\n"
+        "Over time, in tenths of the longest of a run and its simulations: means of what the server told each second (requests running and waiting at its end, ours over all of it), \
+         of `--engine reference` and of `--engine vllm`; last, how far a second of either is from the server's.\n"
     );
-    let _ = writeln!(text, "| run | output tokens/s | running | waiting |\n|---|---|---|---|");
-    for (recording, _, measured, _) in sides {
-        let series = ["output_tokens_per_s", "running", "waiting"].map(|quantity| {
-            let value = |key: &str| measured[quantity][key].as_f64().unwrap_or(f64::NAN);
-            let (a, b, difference) = (value("mean_a"), value("mean_b"), value("mean_absolute_difference"));
-            format!("{a:.1}, {b:.1}, {difference:.1}")
-        });
-        let _ = writeln!(text, "| {} | {} |", recording.title, series.join(" | "));
+    let _ = writeln!(
+        text,
+        "| run | | result |{} a second |\n|---|---|---|{}---|",
+        " |".repeat(NUM_PARTS),
+        "---|".repeat(NUM_PARTS)
+    );
+    for Sides { recording, reference, vllm, seconds, .. } in sides {
+        let mut title = recording.title;
+        for (index, (quantity, name)) in
+            [("output_tokens_per_s", "tokens/s"), ("running", "running"), ("waiting", "waiting")]
+                .into_iter()
+                .enumerate()
+        {
+            let simulated = |comparison: &Value| -> Vec<f64> {
+                let values = comparison[quantity]["a"].as_array();
+                values.map_or_else(Vec::new, |values| values.iter().filter_map(Value::as_f64).collect())
+            };
+            let told: Vec<f64> = seconds.iter().map(|second| second[index]).collect();
+            let rows = [("vLLM", told.clone()), ("reference", simulated(reference)), ("vllm", simulated(vllm))];
+            let length = rows.iter().map(|(_, values)| values.len()).max().unwrap_or(0);
+            for (row, (result, values)) in rows.into_iter().enumerate() {
+                let value = |values: &[f64], second: usize| values.get(second).copied().unwrap_or(0.0);
+                let apart = (0..length).map(|second| (value(&values, second) - value(&told, second)).abs());
+                let difference =
+                    if row == 0 { String::new() } else { format!("{:.1}", apart.sum::<f64>() / length as f64) };
+                let name = if row == 0 { name } else { "" };
+                let parts = tenths(&values, length).map(|mean| format!("{mean:.0}")).join(" | ");
+                let _ = writeln!(text, "| {title} | {name} | {result} | {parts} | {difference} |");
+                title = "";
+            }
+        }
     }
     let _ = writeln!(text);
+}
+
+/// Means of parts of equal length, of a series that is zero from its end to `length`.
+fn tenths(values: &[f64], length: usize) -> [f64; NUM_PARTS] {
+    let bound = |part: usize| part * length / NUM_PARTS;
+    std::array::from_fn(|part| {
+        let sum: f64 = (bound(part)..bound(part + 1)).filter_map(|index| values.get(index)).sum();
+        sum / (bound(part + 1) - bound(part)).max(1) as f64
+    })
 }
