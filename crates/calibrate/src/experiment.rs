@@ -1,8 +1,8 @@
 //! A measured run, and the deployment that stands for it.
 
-use compare::{Comparison, Options, Request, Run, compare};
-use diagnostics::Faults;
-use engine::{Deployment, Engine, Entry, FinishedRequest, HostTimes, Observer, Simulation};
+use compare::{Comparison, FirstToken, Options, Request, Run, compare};
+use diagnostics::{Fault, Faults};
+use engine::{Deployment, Engine, Entry, FinishedRequest, HostTimes, Observer, RoutingTable, Simulation};
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use units::Duration;
@@ -15,6 +15,8 @@ const JITTER_NS: u64 = 1_000_000;
 pub struct Experiment {
     name: String,
     deployment: Deployment,
+    /// Where each request goes, where that is recorded.
+    routes: Option<RoutingTable>,
     /// What arrives, as it is and varied.
     arrivals: Vec<Vec<Entry>>,
     measured: Run,
@@ -25,18 +27,47 @@ impl Experiment {
     /// are means over `num_variants` runs, at least one.
     ///
     /// # Errors
-    /// When what `measured` tells can't be compared with a simulated run.
+    /// When what `measured` tells can't be compared with a simulated run, or is of another number of requests.
     pub fn new(
         name: impl Into<String>,
         deployment: Deployment,
+        routes: Option<RoutingTable>,
         entries: &[Entry],
         measured: Run,
         num_variants: u64,
     ) -> Result<Self, Faults> {
+        let num_requests: usize = entries.iter().map(|entry| entry.calls.len()).sum();
+        if num_requests != measured.requests.len() {
+            let message = format!("has {} requests, and the workload {num_requests}", measured.requests.len());
+            let fault = Fault::new(measured.name, message);
+            return Err(fault.hint("take the workload that was measured; --num-reqs cuts it").into());
+        }
         let arrivals = (0..num_variants.max(1)).map(|seed| varied(entries, seed)).collect();
-        let experiment = Self { name: name.into(), deployment, arrivals, measured };
+        let experiment = Self { name: name.into(), deployment, routes, arrivals, measured };
         experiment.compared(&experiment.simulate(HostTimes::default(), 0))?;
         Ok(experiment)
+    }
+
+    /// Whether the time called `name` shows in what is compared: those of the front end only where the measurements are
+    /// of it.
+    pub fn shows(&self, name: &str) -> bool {
+        let requests = &self.measured.requests;
+        match name {
+            "frontend_request" => requests.iter().any(|request| request.queued.is_none()),
+            "frontend_token" => self.is_delivered(),
+            _ => true,
+        }
+    }
+
+    /// What is odd about the comparison, in sentences without a full stop.
+    pub fn notes(&self) -> Vec<String> {
+        let compared = self.compared(&self.simulate(HostTimes::default(), 0));
+        compared.map_or_else(|_| Vec::new(), |comparison| comparison.notes)
+    }
+
+    /// Whether the measurements tell when clients had their first tokens.
+    fn is_delivered(&self) -> bool {
+        self.measured.requests.iter().all(|request| request.first_delivered.is_some())
     }
 
     /// What it is called.
@@ -54,7 +85,8 @@ impl Experiment {
     }
 
     fn compared(&self, run: &Run) -> Result<Comparison, Faults> {
-        compare(run, &self.measured, &Options::default())
+        let to = if self.is_delivered() { FirstToken::Delivered } else { FirstToken::Computed };
+        compare(run, &self.measured, &Options { to, ..Options::default() })
     }
 
     fn simulate(&self, host: HostTimes, variant: usize) -> Run {
@@ -63,7 +95,11 @@ impl Experiment {
             vllm.host = host;
         }
         let mut recorder = Recorder::default();
-        Simulation::new(&deployment, self.arrivals[variant].iter().cloned()).run(&mut recorder);
+        let mut simulation = Simulation::new(&deployment, self.arrivals[variant].iter().cloned());
+        if let Some(routes) = &self.routes {
+            simulation = simulation.route_with(Box::new(routes.clone()));
+        }
+        simulation.run(&mut recorder);
         recorder.into_run(self.name.as_str())
     }
 }
@@ -83,13 +119,13 @@ fn varied(entries: &[Entry], seed: u64) -> Vec<Entry> {
 
 /// Keeps what requests saw.
 #[derive(Debug, Default)]
-pub struct Recorder {
+struct Recorder {
     requests: Vec<Request>,
 }
 
 impl Recorder {
     /// What they saw, under a name.
-    pub fn into_run(self, name: impl Into<String>) -> Run {
+    fn into_run(self, name: impl Into<String>) -> Run {
         Run::new(name, self.requests)
     }
 }

@@ -12,5 +12,5 @@
 mod experiment;
 mod search;
 
-pub use experiment::{Experiment, Recorder};
+pub use experiment::Experiment;
 pub use search::{Fit, fit, leave_one_out};

@@ -80,9 +80,12 @@ pub(crate) struct CalibrateArgs {
 pub(crate) enum Constant {
     Step,
     Sequence,
+    #[value(alias = "new_request")]
     NewRequest,
     Block,
+    #[value(alias = "frontend_request")]
     FrontendRequest,
+    #[value(alias = "frontend_token")]
     FrontendToken,
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use calibrate::{Experiment, Fit};
 use clap::Parser;
+use clap::error::ErrorKind;
 use config::Preset;
 use diagnostics::{Fault, Faults};
 use documents::{Document, json};
@@ -14,15 +15,30 @@ use report::AtomicFile;
 
 use crate::Failure;
 use crate::args::{CalibrateArgs, Cli, Command, EngineName};
-use crate::run::Job;
+use crate::run::{Job, check_output, is_same_file};
 
 pub(crate) fn calibrate(args: &CalibrateArgs) -> Result<(), Failure> {
     let mut faults = Faults::new();
-    let read = |path: &PathBuf| experiment(path, args.variants).map_err(|more| faults.extend(more)).ok();
+    let read = |path: &PathBuf| experiment(path, args).map_err(|more| faults.extend(more)).ok();
     let experiments: Vec<Experiment> = args.runs.iter().filter_map(read).collect();
-    faults.into_result(())?;
-    let experiments: Vec<&Experiment> = experiments.iter().collect();
     let free: Vec<&str> = args.fit.iter().map(|constant| constant.name()).collect();
+    if faults.is_empty() {
+        for name in free.iter().filter(|name| !experiments.iter().any(|experiment| experiment.shows(name))) {
+            let fault = Fault::new(
+                "--fit",
+                format!("{name} shows in none of the runs: they are measured behind the front end"),
+            );
+            faults.push(fault.hint("fit the others, or measure arrivals and deliveries"));
+        }
+    }
+    if args.leave_one_out && args.runs.len() < 2 {
+        faults.push(Fault::new("--leave-one-out", "needs at least two runs: one to leave out, and one to fit to"));
+    }
+    faults.into_result(())?;
+    for experiment in experiments.iter().filter(|_| !args.quiet) {
+        experiment.notes().iter().for_each(|note| eprintln!("note: {}: {note}", experiment.name()));
+    }
+    let experiments: Vec<&Experiment> = experiments.iter().collect();
     let mut out = io::stdout().lock();
     if args.leave_one_out {
         return Ok(write_left_out(&mut out, &experiments, &free)?);
@@ -76,21 +92,57 @@ struct Described {
     measured: String,
 }
 
-fn experiment(path: &Path, num_variants: u64) -> Result<Experiment, Faults> {
+/// Reads a description and what it names. Faults name the description: there may be several.
+fn experiment(path: &Path, options: &CalibrateArgs) -> Result<Experiment, Faults> {
     let source = path.display().to_string();
     let described = describe(Document::read(path)?)?;
     let arguments = ["servingsim", "run"].into_iter().chain(described.args.iter().map(String::as_str));
-    let fault = |message: String| Fault::new(source.as_str(), message).path("$.args");
-    let parsed = Cli::try_parse_from(arguments).map_err(|error| fault(first_line(&error.to_string())))?;
+    let fault = |message: &str| Fault::new(source.as_str(), message).path("$.args");
+    let parsed = Cli::try_parse_from(arguments).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => fault("asks for help, and describes no run"),
+        _ => fault(first_line(&error.to_string())),
+    })?;
     let Command::Run(args) = parsed.command else { unreachable!("`run` stands before the arguments") };
+    let mut faults = Faults::new();
     if args.engine.engine != EngineName::Vllm {
-        return Err(fault("only vLLM's engine core has a host that takes time".to_owned())
-            .hint("add \"--engine\", \"vllm\"")
-            .into());
+        let message = "only vLLM's engine core has a host that takes time";
+        faults.push(fault(message).hint("add \"--engine\", \"vllm\""));
     }
-    let job = Job::prepare(&args)?;
-    let measured = compare::read(Path::new(&described.measured))?;
-    Experiment::new(described.name, job.loaded.deployment, &job.workload.entries, measured, num_variants)
+    for (is_given, flag) in [
+        (args.engine.preset.is_some(), "--preset"),
+        (args.output.output.is_some(), "--output"),
+        (args.output.output_stamps, "--output-stamps"),
+        (args.output.interval_output.is_some(), "--interval-output"),
+        (args.output.chakra_dir.is_some(), "--chakra-dir"),
+    ] {
+        if is_given {
+            faults.push(
+                fault(&format!("{flag} does nothing here: times are fitted, and no results written"))
+                    .hint("leave it out"),
+            );
+        }
+    }
+    let measured = Path::new(&described.measured);
+    if let Some(output) = &options.output {
+        check_output("--output", output, &args, &mut faults);
+        if is_same_file(output, path) || is_same_file(output, measured) {
+            let fault = Fault::new("--output", format!("{} is read by {source}", output.display()));
+            faults.push(fault.hint("name another file: the preset would replace it"));
+        }
+    }
+    faults.into_result(())?;
+    let of_run = |faults: Faults| {
+        let mut named = Faults::new();
+        for fault in faults.iter() {
+            named
+                .push(Fault { message: format!("{} (a run that {source} describes)", fault.message), ..fault.clone() });
+        }
+        named
+    };
+    let Job { loaded, workload, routes, .. } = Job::prepare(&args).map_err(of_run)?;
+    let measured = compare::read(measured).map_err(of_run)?;
+    let (deployment, entries) = (loaded.deployment, workload.entries);
+    Experiment::new(described.name, deployment, routes, &entries, measured, options.variants).map_err(of_run)
 }
 
 fn describe(document: Document) -> Result<Described, Faults> {
@@ -108,7 +160,7 @@ fn describe(document: Document) -> Result<Described, Faults> {
 }
 
 /// Of what the parser of arguments has to say.
-fn first_line(text: &str) -> String {
+fn first_line(text: &str) -> &str {
     let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+    line.strip_prefix("error: ").unwrap_or(line)
 }

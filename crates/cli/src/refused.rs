@@ -13,7 +13,7 @@ pub(crate) fn refused_flags(args: &RunArgs) -> Faults {
         }
     };
     let routing = &args.routing;
-    let expert_policy = routing.expert_routing_policy.as_deref().unwrap_or("BALANCED");
+    let expert_policy = routing.expert_routing_policy.as_deref().unwrap_or_default();
     let lacks_file = |policy: &str, has_file: bool| policy == "CUSTOM" && !has_file;
     let custom = "a policy of one's own takes a file of recorded routes, or a program that uses the library";
     refuse(
@@ -37,7 +37,7 @@ pub(crate) fn refused_flags(args: &RunArgs) -> Faults {
         "leave out either",
     );
     refuse(
-        has_another(expert_policy, &["CUSTOM", "BALANCED", "COPY"], routing.expert_routing_file.is_some()),
+        has_another(expert_policy, &["CUSTOM", ""], routing.expert_routing_file.is_some()),
         "--expert-routing-policy",
         overruled,
         "leave out either",

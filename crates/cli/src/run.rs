@@ -1,6 +1,7 @@
 //! `servingsim run`.
 
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use config::{Flags, Inputs, KvBasis, LatencySource, LatencyUsed, Loaded, Preset, Source, WorkloadLimits};
 use diagnostics::{Fault, Faults};
@@ -51,7 +52,7 @@ pub(crate) struct Job {
     /// Of what the engines' host takes.
     preset: Option<String>,
     /// Where each request goes, where that is recorded.
-    routes: Option<RoutingTable>,
+    pub(crate) routes: Option<RoutingTable>,
     files: OutputFiles,
 }
 
@@ -94,24 +95,34 @@ fn keep<T>(result: Result<T, Faults>, faults: &mut Faults) -> Option<T> {
 
 /// Results must not replace what they come from.
 fn check_outputs(args: &RunArgs, faults: &mut Faults) {
-    let inputs = [
+    let outputs = [("--output", &args.output.output), ("--interval-output", &args.output.interval_output)];
+    for (flag, path) in outputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?))) {
+        check_output(flag, path, args, faults);
+    }
+}
+
+/// The file at `path`, which `output_flag` names, must not be one that a run with `args` reads.
+pub(crate) fn check_output(output_flag: &str, path: &Path, args: &RunArgs, faults: &mut Faults) {
+    let preset = args.engine.preset.as_ref().map(PathBuf::from);
+    for (flag, input) in [
         ("--cluster-config", &args.input.cluster_config),
         ("--dataset", &args.input.dataset),
         ("--arrivals-from", &args.input.arrivals_from),
+        ("--preset", &preset),
         ("--request-routing-file", &args.routing.request_routing_file),
         ("--expert-routing-file", &args.routing.expert_routing_file),
-    ];
-    let outputs = [("--output", &args.output.output), ("--interval-output", &args.output.interval_output)];
-    for (output_flag, path) in outputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?))) {
-        // What is no plain file, such as a terminal, can be read and written.
-        let Some(place) = path.canonicalize().ok().filter(|place| place.is_file()) else { continue };
-        for (flag, input) in inputs {
-            if input.as_ref().is_some_and(|input| input.canonicalize().is_ok_and(|input| input == place)) {
-                let fault = Fault::new(output_flag, format!("{} is the file that {flag} names", path.display()));
-                faults.push(fault.hint("name another file: the results would replace it"));
-            }
+    ] {
+        if input.as_ref().is_some_and(|input| is_same_file(path, input)) {
+            let fault = Fault::new(output_flag, format!("{} is the file that {flag} names", path.display()));
+            faults.push(fault.hint("name another file: the results would replace it"));
         }
     }
+}
+
+/// Whether both are one plain file. What is none, such as a terminal, can be read and written.
+pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| path.canonicalize().ok().filter(|place| place.is_file());
+    place(a).is_some_and(|a| place(b).is_some_and(|b| a == b))
 }
 
 /// The example that was asked for, or the first where no cluster was named.

@@ -44,9 +44,15 @@ fn the_times_of_a_host_are_found_again() {
     let said = folder.run(&["run", "--engine", "vllm", "--preset", "fitted.json", "--format", "json"]);
     assert!(said.stdout.contains(r#""preset": "mine""#), "{said}");
     // Each alone tells the same.
-    let said =
-        folder.run(&["calibrate", "a.json", "b.json", "--fit", "block", "--variants", "1", "-q", "--leave-one-out"]);
-    assert_eq!((said.code, said.stdout.lines().count()), (Some(0), 3), "{said}");
+    folder.write("true.json", r#"{"name": "true", "host_us": {"block": 60}}"#);
+    for (name, args) in runs {
+        let output = format!("{name}.csv");
+        let measured = ["run", "--quiet", "--preset", "true.json", "--output-stamps", "--output", &output];
+        folder.run(&[&measured[..], &args.split(' ').collect::<Vec<_>>()].concat());
+    }
+    let said = folder.run(&["calibrate", "a.json", "b.json", "--variants", "1", "-q", "--leave-one-out"]);
+    assert_eq!(said.code, Some(0), "{said}");
+    assert_eq!(said.stdout.matches("block 60 µs").count(), 2, "{said}");
 }
 
 #[test]
@@ -68,6 +74,26 @@ fn faulty_descriptions() {
     let example = r#"{"name": "a", "args": ["--example", "moe-ep", "--engine", "vllm"], "measured": "X"}"#;
     check(&example.replace('X', "missing.csv"), "missing.csv");
     check(&example.replace('X', "empty.csv"), "empty.csv");
+    // What is read is not replaced; what would do nothing is refused.
+    folder.run(&["run", "--quiet", "--engine", "vllm", "--output-stamps", "--output", "m.csv"]);
+    let whole = r#"{"name": "a", "args": ["--example", "moe-dp-ep", "--engine", "vllm"], "measured": "m.csv"}"#;
+    check(&whole.replace("\"vllm\"", "\"vllm\", \"--preset\", \"none\""), "--preset does nothing here");
+    check(&whole.replace("\"vllm\"", "\"vllm\", \"--output\", \"x.csv\""), "--output does nothing here");
+    check(&whole.replace("moe-dp-ep", "moe-ep-no"), "a run that run.json describes");
+    check(&whole.replace("\"vllm\"", "\"vllm\", \"--num-reqs\", \"3\""), "and the workload 3");
+    check(&whole.replace("\"--example\"", "\"--help\", \"--example\""), "asks for help");
+    folder.write("run.json", whole);
+    for (flags, expected) in [
+        (&["--output", "run.json"][..], "run.json is read by run.json"),
+        (&["--output", "m.csv"], "m.csv is read by run.json"),
+        (&["--leave-one-out"], "needs at least two runs"),
+        (&["--fit", "frontend_request"], "frontend_request shows in none of the runs"),
+    ] {
+        let said = folder.run(&[&["calibrate", "run.json"][..], flags].concat());
+        assert!(said.code == Some(2) && said.stderr.contains(expected), "{expected} in {said}");
+    }
+    let said = folder.run(&["run", "--engine", "vllm", "--preset", "run.json", "--output", "run.json"]);
+    assert!(said.code == Some(2) && said.stderr.contains("is the file that --preset names"), "{said}");
     let said = folder.run(&["calibrate"]);
     assert_eq!(said.code, Some(2), "{said}");
 }

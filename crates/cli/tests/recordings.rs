@@ -104,6 +104,7 @@ fn a_recording_and_another_policy_are_refused() {
     for (file, flag) in [
         (requests, &["--request-routing-policy", "RR"][..]),
         (experts, &["--expert-routing-policy", "RAND"]),
+        (experts, &["--expert-routing-policy", "BALANCED"]),
         (experts, &["--enable-block-copy"]),
         (requests, &["--interval-output", "request-routes.csv"]),
         (experts, &["--interval-output", "expert-shares.csv"]),

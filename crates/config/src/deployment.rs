@@ -105,6 +105,7 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Loaded, Faults> {
     }
     if inputs.flags.engine != Engine::Reference {
         groups = groups::without_dense(groups, &members);
+        note_capture_sizes(&members, inputs, &mut report);
     }
     let instances = members.iter().zip(&footings).map(|(member, footing)| summary(member, footing)).collect();
     let deployment = Parts { inputs, shared, members, groups, footings, tiers, pim: pim.flatten(), power }.assemble();
@@ -191,6 +192,19 @@ fn check_chains(members: &[Member<'_>], footings: &[Footing], inputs: &Inputs, r
         for (_, what) in what.iter().filter(|(is_there, _)| *is_there) {
             report.push(member.instance.place.fault(format!("--engine vllm does not run {what}")).hint(HINT));
         }
+    }
+}
+
+/// Sizes beyond what a step may have are dropped, as vLLM does.
+fn note_capture_sizes(members: &[Member<'_>], inputs: &Inputs, report: &mut Report) {
+    let largest = inputs.flags.capture_sizes.iter().flatten().max();
+    let budget = members.iter().map(|member| member.settings.scheduler.max_num_batched_tokens).min();
+    if let (Some(largest), Some(budget)) = (largest, budget)
+        && *largest > budget
+    {
+        report.note(format!(
+            "no graph is captured beyond max_num_batched_tokens, {budget}: sizes up to {largest} are given"
+        ));
     }
 }
 

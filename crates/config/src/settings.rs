@@ -156,7 +156,11 @@ impl Flags {
     /// Steps that an instance with this scheduler launches as one graph.
     pub(crate) fn capture_sizes(&self, scheduler: &SchedulerSpec) -> CaptureSizes {
         match &self.capture_sizes {
-            Some(sizes) => CaptureSizes::new(&sizes[..]),
+            // vLLM drops those beyond a step's budget.
+            Some(sizes) => {
+                let sizes = sizes.iter().copied().filter(|&size| size <= scheduler.max_num_batched_tokens);
+                CaptureSizes::new(sizes.collect::<Vec<_>>())
+            }
             None => CaptureSizes::default_for(scheduler),
         }
     }

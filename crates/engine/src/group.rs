@@ -191,9 +191,11 @@ impl<'d> Group<'d> {
         };
         // Members agree on how they launch: one that can't take a captured graph keeps the others from theirs (vLLM's
         // `coordinate_batch_across_dp`).
+        let specs = || self.builders.iter().map(PassBuilder::spec);
         let spec = self.builders[0].spec();
-        let padded = spec.capture_sizes.padded(tokens);
-        let most_decodes = spec.scheduler.max_num_seqs.unwrap_or(u64::MAX);
+        let padded =
+            specs().map(|spec| spec.capture_sizes.padded(tokens)).try_fold(0, |most, size| Some(size?.max(most)));
+        let most_decodes = specs().filter_map(|spec| spec.scheduler.max_num_seqs).min().unwrap_or(u64::MAX);
         wave.is_captured = batches.iter().all(|batch| batch.shape.is_decode_only())
             && padded.is_some_and(|padded| padded <= most_decodes);
         if !wave.is_captured {

@@ -95,6 +95,21 @@ impl Vllm {
     };
 }
 
+impl Vllm {
+    /// The parts that are left out, by name.
+    pub fn left_out(self) -> Vec<&'static str> {
+        let Kernels { varlen_attention, graph_padding, group_experts } = self.kernels;
+        let parts = [
+            ("varlen-attention", varlen_attention),
+            ("graph-padding", graph_padding),
+            ("group-experts", group_experts),
+            ("waves", self.waves),
+            ("published-loads", self.published_loads),
+        ];
+        parts.into_iter().filter(|(_, is_in)| !is_in).map(|(name, _)| name).collect()
+    }
+}
+
 impl HostTimes {
     /// The times by name.
     pub fn named(mut self) -> [(&'static str, Duration); 6] {
@@ -133,6 +148,11 @@ impl CaptureSizes {
         let most = MOST_CAPTURED.min(twice).min(scheduler.max_num_batched_tokens);
         let sizes = [1, 2, 4].into_iter().chain((8..256).step_by(8)).chain((256..=MOST_CAPTURED).step_by(16));
         Self(sizes.filter(|&size| size <= most).collect())
+    }
+
+    /// Whether no step is launched as one graph.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// What a step of `tokens` tokens is padded to; `None` where it is larger than all.

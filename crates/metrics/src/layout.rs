@@ -26,6 +26,8 @@ pub struct EngineLayout {
     pub engine: Engine,
     /// Where their host's times are from; a deployment does not know.
     pub preset: Option<String>,
+    /// Whether any step can be launched as one captured graph.
+    pub captures_graphs: bool,
 }
 
 /// How collectives come by their times.
@@ -100,7 +102,11 @@ impl Layout {
                 model: deployment.system.network_model,
                 measured: deployment.system.measured.iter().flat_map(|measured| measured.curves()).collect(),
             },
-            engine: EngineLayout { engine: deployment.options.engine, preset: None },
+            engine: EngineLayout {
+                engine: deployment.options.engine,
+                preset: None,
+                captures_graphs: deployment.instances.iter().any(|instance| !instance.capture_sizes.is_empty()),
+            },
         }
     }
 }

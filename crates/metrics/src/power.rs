@@ -91,9 +91,14 @@ impl PowerMeter {
         Some(Self { nodes, instances, latest: Instant::ZERO })
     }
 
+    /// Up to when a reading at `now` counts: to the end of the latest step if that is later.
+    pub fn end(&self, now: Instant) -> Instant {
+        now.max(self.latest)
+    }
+
     /// What was used from the start of the run to `now`, or to the end of the latest step if that is later.
     pub fn reading(&self, now: Instant) -> PowerReading {
-        let now = now.max(self.latest);
+        let now = self.end(now);
         let of_instance = |instance: &InstanceMeter| instance.energy_above_idle(&self.nodes[instance.node].power, now);
         let above_idle: Vec<Energy> = self.instances.iter().map(of_instance).collect();
         let node = |node: &NodeMeter| {

@@ -81,7 +81,7 @@ pub struct PrefixSummary {
 pub struct PowerSummary {
     /// What each node used, by node.
     pub nodes: Vec<Energy>,
-    /// From the start of the run to the end of its last request.
+    /// From the start of the run to the end of its last step, a dummy's too.
     pub makespan: Duration,
 }
 
@@ -159,7 +159,10 @@ impl Summary {
                 dummy_steps: sum(|instance| instance.dummy_steps),
             },
             collective_bytes: collective_bytes(&totals.groups),
-            power: power.map(|meter| PowerSummary { nodes: meter.reading(totals.end).nodes, makespan }),
+            power: power.map(|meter| PowerSummary {
+                nodes: meter.reading(totals.end).nodes,
+                makespan: meter.end(totals.end) - Instant::ZERO,
+            }),
             instances: instances(layout, statistics, totals),
         }
     }

@@ -62,6 +62,9 @@ struct EngineJson<'a> {
     host_us: BTreeMap<&'static str, f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     warm_up_ms: Option<f64>,
+    captures_graphs: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    without: Vec<&'static str>,
 }
 
 /// A kind of collective whose times in a dimension are measured, not computed.
@@ -164,6 +167,8 @@ impl<'a> EngineJson<'a> {
             preset: layout.preset.as_deref(),
             host_us: vllm.host.named().map(|(name, time)| (name, time.ns() as f64 / 1e3)).into(),
             warm_up_ms: (vllm.warm_up > Duration::ZERO).then(|| vllm.warm_up.millis_f64()),
+            captures_graphs: layout.captures_graphs,
+            without: vllm.left_out(),
         })
     }
 }

@@ -112,7 +112,10 @@ fn engine(layout: &EngineLayout) -> Option<String> {
     let preset = layout.preset.as_ref().map(|name| format!("preset {name}"));
     let synchronous = (!vllm.async_scheduling).then(|| "one batch in flight".to_owned());
     let warm_up = (vllm.warm_up > Duration::ZERO).then(|| format!("warm-up {:.1} ms", vllm.warm_up.millis_f64()));
-    let parts = [Some(layout.engine.name().to_owned()), preset, synchronous, warm_up];
+    let eager = (!layout.captures_graphs).then(|| "no captured graphs".to_owned());
+    let left_out = vllm.left_out();
+    let without = (!left_out.is_empty()).then(|| format!("without {}", left_out.join(", ")));
+    let parts = [Some(layout.engine.name().to_owned()), preset, synchronous, eager, warm_up, without];
     Some(parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
 }
 
