@@ -1,7 +1,11 @@
 //! Energies worked by hand, and that readings add up.
 
-use engine::{CpuPower, DramPower, MemberStep, NodePower, NpuPower, Observer, StepWork, Wave};
-use metrics::{Component, Energy, InstanceLayout, Layout, NodeLayout, PowerMeter, PowerReading};
+use engine::{
+    CpuPower, DramPower, InstanceTotals, MemberStep, NodePower, NpuPower, Observer, RunTotals, StepWork, Wave,
+};
+use metrics::{
+    Component, Energy, InstanceLayout, Layout, NodeLayout, PowerMeter, PowerReading, RequestStatistics, Summary,
+};
 use proptest::prelude::*;
 use units::{Duration, GroupId, InstanceId, Instant};
 
@@ -104,6 +108,26 @@ fn one_instance_by_hand() {
     let idle = [2_400.0, idle_npu, 2_000.0, 1_280.0, 200.0, 800.0, 400.0];
     check(&reading.nodes[0], [idle[0], idle[1] + npu, idle[2] + cpu, idle[3] + dram, idle[4] + link, idle[5], idle[6]]);
     assert_eq!(reading.nodes[0].npu_standby_j, standby);
+}
+
+/// Dummies may run on when the last request is through: what they draw counts, and so does their time.
+#[test]
+fn steps_after_the_last_request_count_with_their_time() {
+    let layout = |count| Layout {
+        instances: vec![instance(1, 1)],
+        nodes: vec![NodeLayout { instances: vec![InstanceId(0)], power: Some(node_power(count)) }],
+        ..Layout::default()
+    };
+    let mut meter = meter(&[instance(1, 1)]);
+    run(&mut meter, 0.0, 10.0, computing(10.0));
+    assert_eq!((meter.end(at(1.0)), meter.end(at(12.0))), (at(10.0), at(12.0)));
+    let totals = RunTotals { end: at(1.0), instances: vec![InstanceTotals::default()], groups: Vec::new() };
+    let summary = Summary::new(&layout(2), &RequestStatistics::new(), Some(&meter), &totals);
+    let power = summary.power.expect("the node says what it draws");
+    assert_eq!(power.makespan, Duration::from_ns(10 * SECOND_NS));
+    // An NPU at 600 W, one at 35, and the rest of the node.
+    let mean_w = power.total().mean_w(power.makespan);
+    assert!((mean_w - (635.0 + 60.0 + 50.0 + 100.0 + 32.0 + 5.0 + 20.0 + 10.0)).abs() < 1e-6, "{mean_w}");
 }
 
 #[test]
