@@ -68,12 +68,13 @@ impl VarlenAttention {
         let num_decodes = decodes.len() as u64;
         let mean = decodes.iter().sum::<u64>().checked_div(num_decodes).unwrap_or(0);
         let own = |&(tokens, history): &(u64, u64)| latency.attention(&even(tokens, history, 0, 0));
-        if let Some(longest) = (0..chunks.len()).max_by_key(|&index| own(&chunks[index])) {
+        let own: Vec<Duration> = chunks.iter().map(own).collect();
+        if let Some(longest) = (0..own.len()).max_by_key(|&index| own[index]) {
             let (tokens, history) = chunks[longest];
             let least = latency.attention(&even(LEAST_CHUNK, 0, 0, 0));
-            let others = chunks.iter().enumerate().filter(|&(index, _)| index != longest);
+            let others = own.iter().enumerate().filter(|&(index, _)| index != longest);
             // They are in the same kernel, so its launch counts once.
-            let more: Duration = others.map(|(_, chunk)| own(chunk).max(least) - least).sum();
+            let more: Duration = others.map(|(_, &own)| own.max(least) - least).sum();
             return latency.attention(&even(tokens, history, num_decodes, mean)) + more;
         }
         match self.uneven.filter(|uneven| captured_decodes >= uneven.least_decodes) {
