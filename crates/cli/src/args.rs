@@ -8,8 +8,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use engine::{HostTimes, Vllm};
 use units::Duration;
 
 use crate::collective_command::{AlgorithmName, BlockName, Involved, Kind, Model, OptimizationName};
@@ -53,8 +54,8 @@ pub(crate) struct CalibrateArgs {
     pub(crate) runs: Vec<PathBuf>,
     /// What is fitted; what is not stays zero. Times to form a step show only where they exceed the step before, or with
     /// one batch in flight.
-    #[arg(long, value_name = "CONSTANT,…", value_enum, value_delimiter = ',', default_value = "block")]
-    pub(crate) fit: Vec<Constant>,
+    #[arg(long, value_name = "CONSTANT,…", value_delimiter = ',', default_value = "block", value_parser = constant_names())]
+    pub(crate) fit: Vec<String>,
     /// Write the preset to this file (JSON).
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -73,34 +74,6 @@ pub(crate) struct CalibrateArgs {
     /// Don't tell what is tried.
     #[arg(long, short)]
     pub(crate) quiet: bool,
-}
-
-/// What a host takes time for (`engine::HostTimes`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Constant {
-    Step,
-    Sequence,
-    #[value(alias = "new_request")]
-    NewRequest,
-    Block,
-    #[value(alias = "frontend_request")]
-    FrontendRequest,
-    #[value(alias = "frontend_token")]
-    FrontendToken,
-}
-
-impl Constant {
-    /// As `engine::HostTimes` calls it.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Constant::Step => "step",
-            Constant::Sequence => "sequence",
-            Constant::NewRequest => "new_request",
-            Constant::Block => "block",
-            Constant::FrontendRequest => "frontend_request",
-            Constant::FrontendToken => "frontend_token",
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -287,16 +260,6 @@ pub(crate) struct BundleArgs {
 pub(crate) enum EngineName {
     Reference,
     Vllm,
-}
-
-/// Parts of vLLM's engine that can be left out (`engine::Vllm` says what each is).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Part {
-    VarlenAttention,
-    GraphPadding,
-    GroupExperts,
-    Waves,
-    PublishedLoads,
 }
 
 /// Where a user's own data is.
@@ -487,8 +450,8 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "MS", value_parser = milliseconds)]
     pub(crate) warm_up: Option<f64>,
     /// With `--engine vllm`, leave out a part of it, to see what it is worth.
-    #[arg(long, value_name = "PART,…", value_enum, value_delimiter = ',')]
-    pub(crate) without: Vec<Part>,
+    #[arg(long, value_name = "PART,…", value_delimiter = ',', value_parser = part_names())]
+    pub(crate) without: Vec<String>,
     /// When an idle instance sees work: at once, or when LLMServingSim would ask it.
     #[arg(long, value_name = "POLLING", value_parser = ["exact", "reference"], default_value = "exact")]
     pub(crate) polling: String,
@@ -594,6 +557,18 @@ impl IntermediateFileArgs {
         ];
         flags.into_iter().filter(|flag| flag.0).map(|flag| flag.1)
     }
+}
+
+/// Parts of vLLM's engine (`engine::Vllm` says what each is): all can be left out, and the plain core has none.
+fn part_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(Vllm::PLAIN.left_out())
+}
+
+/// What a host takes time for, as `engine::HostTimes` calls it; a flag may have it with hyphens.
+fn constant_names() -> impl TypedValueParser<Value = String> {
+    let value = |name: &'static str| PossibleValue::new(name.replace('_', "-")).alias(name);
+    let names = HostTimes::default().named().map(|(name, _)| value(name));
+    PossibleValuesParser::new(names).map(|given| given.replace('-', "_"))
 }
 
 fn dtype_names() -> PossibleValuesParser {

@@ -21,7 +21,7 @@ pub(crate) fn calibrate(args: &CalibrateArgs) -> Result<(), Failure> {
     let mut faults = Faults::new();
     let read = |path: &PathBuf| experiment(path, args).map_err(|more| faults.extend(more)).ok();
     let experiments: Vec<Experiment> = args.runs.iter().filter_map(read).collect();
-    let free: Vec<&str> = args.fit.iter().map(|constant| constant.name()).collect();
+    let free: Vec<&str> = args.fit.iter().map(String::as_str).collect();
     if faults.is_empty() {
         for name in free.iter().filter(|name| !experiments.iter().any(|experiment| experiment.shows(name))) {
             let fault = Fault::new(

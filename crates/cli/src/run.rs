@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use config::{Flags, Inputs, KvBasis, LatencySource, LatencyUsed, Loaded, Preset, Source, WorkloadLimits};
 use diagnostics::{Fault, Faults};
-use engine::{Engine, Kernels, RoutingTable, Simulation, Vllm};
+use engine::{Engine, RoutingTable, Simulation, Vllm};
 use examples::Example;
 use metrics::{Layout, Summary};
 use units::Duration;
 use workload::{ReadOptions, Workload};
 
 use crate::Failure;
-use crate::args::{EngineArgs, EngineName, Format, Part, RunArgs};
+use crate::args::{EngineArgs, EngineName, Format, RunArgs};
 use crate::console::{Console, OutputFiles};
 use crate::recordings;
 use crate::refused::refused_flags;
@@ -165,19 +165,15 @@ fn engine(args: &EngineArgs) -> Result<(Engine, Option<String>), Faults> {
         return Ok((Engine::Reference, None));
     }
     let Preset { name, host, .. } = Preset::load(args.preset.as_deref().unwrap_or(Preset::DEFAULT))?;
-    let has = |part: Part| !args.without.contains(&part);
-    let vllm = Vllm {
+    let mut vllm = Vllm {
         async_scheduling: !args.no_async_scheduling,
         host,
         warm_up: Duration::from_ns((args.warm_up.unwrap_or(0.0) * 1e6) as u64),
-        kernels: Kernels {
-            varlen_attention: has(Part::VarlenAttention),
-            graph_padding: has(Part::GraphPadding),
-            group_experts: has(Part::GroupExperts),
-        },
-        waves: has(Part::Waves),
-        published_loads: has(Part::PublishedLoads),
+        ..Vllm::default()
     };
+    for (name, is_in) in vllm.parts_mut() {
+        *is_in = !args.without.iter().any(|part| part == name);
+    }
     Ok((Engine::Vllm(vllm), Some(name)))
 }
 

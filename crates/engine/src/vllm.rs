@@ -96,17 +96,21 @@ impl Vllm {
 }
 
 impl Vllm {
-    /// The parts that are left out, by name.
-    pub fn left_out(self) -> Vec<&'static str> {
-        let Kernels { varlen_attention, graph_padding, group_experts } = self.kernels;
-        let parts = [
+    /// The parts that can be left out, by name, and whether each is in.
+    pub fn parts_mut(&mut self) -> [(&'static str, &mut bool); 5] {
+        let Kernels { varlen_attention, graph_padding, group_experts } = &mut self.kernels;
+        [
             ("varlen-attention", varlen_attention),
             ("graph-padding", graph_padding),
             ("group-experts", group_experts),
-            ("waves", self.waves),
-            ("published-loads", self.published_loads),
-        ];
-        parts.into_iter().filter(|(_, is_in)| !is_in).map(|(name, _)| name).collect()
+            ("waves", &mut self.waves),
+            ("published-loads", &mut self.published_loads),
+        ]
+    }
+
+    /// The names of those that are left out.
+    pub fn left_out(mut self) -> Vec<&'static str> {
+        self.parts_mut().into_iter().filter(|(_, is_in)| !**is_in).map(|(name, _)| name).collect()
     }
 }
 
