@@ -20,6 +20,7 @@ pub struct Experiment {
     /// What arrives, as it is and varied.
     arrivals: Vec<Vec<Entry>>,
     measured: Run,
+    notes: Vec<String>,
 }
 
 impl Experiment {
@@ -43,8 +44,8 @@ impl Experiment {
             return Err(fault.hint("take the workload that was measured; --num-reqs cuts it").into());
         }
         let arrivals = (0..num_variants.max(1)).map(|seed| varied(entries, seed)).collect();
-        let experiment = Self { name: name.into(), deployment, routes, arrivals, measured };
-        experiment.compared(&experiment.simulate(HostTimes::default(), 0))?;
+        let mut experiment = Self { name: name.into(), deployment, routes, arrivals, measured, notes: Vec::new() };
+        experiment.notes = experiment.compared(&experiment.simulate(HostTimes::default(), 0))?.notes;
         Ok(experiment)
     }
 
@@ -60,9 +61,8 @@ impl Experiment {
     }
 
     /// What is odd about the comparison, in sentences without a full stop.
-    pub fn notes(&self) -> Vec<String> {
-        let compared = self.compared(&self.simulate(HostTimes::default(), 0));
-        compared.map_or_else(|_| Vec::new(), |comparison| comparison.notes)
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Whether the measurements tell when clients had their first tokens.

@@ -36,7 +36,7 @@ impl Fit {
 }
 
 /// The times, of those in `free` by name, that do best in all `experiments` together; the others are zero. `watch` is
-/// told of each time that was tried.
+/// told of each that was tried, first of a host that takes no time.
 ///
 /// From a host that takes no time, each is moved by a step up or down while that helps; when none does, two at a time
 /// are; when that does not help either, the step is halved.

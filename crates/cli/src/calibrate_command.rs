@@ -46,7 +46,12 @@ pub(crate) fn calibrate(args: &CalibrateArgs) -> Result<(), Failure> {
 
     let file = args.output.as_deref().map(AtomicFile::create).transpose()?;
     let mut num_tried = 0;
+    // The first that is tried is a host of no time.
+    let mut untouched = Vec::new();
     let fit = calibrate::fit(&experiments, &free, |tried| {
+        if num_tried == 0 {
+            untouched.clone_from(&tried.errors);
+        }
         num_tried += 1;
         if !args.quiet {
             eprintln!("{:.3} % with {}", tried.mean_error() * 100.0, times(tried.host, &free));
@@ -58,8 +63,6 @@ pub(crate) fn calibrate(args: &CalibrateArgs) -> Result<(), Failure> {
         written.map_err(|error| Fault::new(path.display().to_string(), format!("can't be written: {error}")))?;
         file.commit()?;
     }
-    let idle = HostTimes::default();
-    let untouched: Vec<f64> = experiments.iter().map(|experiment| experiment.error(idle)).collect();
     writeln!(out, "{}: {}, of {num_tried} tried", args.name, times(fit.host, &free))?;
     writeln!(out, "\n{:<48}{:>12}{:>26}", "Mean error", "", "with a host of no time")?;
     for ((experiment, error), untouched) in experiments.iter().zip(&fit.errors).zip(untouched) {
