@@ -6,17 +6,19 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use testkit::Recording;
 
 /// The names of a summary's rows, and our keys.
 const METRICS: [(&str, &str); 3] = [("TTFT", "ttft_ms"), ("TPOT", "tpot_ms"), ("Latency", "latency_ms")];
 const FIGURES: [(&str, &str); 5] =
     [("Mean", "mean"), ("Median", "median"), ("P90", "p90"), ("P95", "p95"), ("P99", "p99")];
 
-fn compared(dir: &Path) -> Value {
+fn compared(a: &Path, b: &Path) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_servingsim"))
-        .current_dir(dir)
         .env_clear()
-        .args(["compare", "outputs/sim.csv", "vllm/requests.jsonl", "--format", "json"])
+        .arg("compare")
+        .args([a, b])
+        .args(["--format", "json"])
         .output()
         .expect("the command starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -28,17 +30,12 @@ fn compared(dir: &Path) -> Value {
 #[test]
 fn summaries_of_four_runs() {
     let Some(reference) = testkit::reference_dir() else { return };
-    let runs = [
-        "RTXPRO6000/Llama-3.1-8B",
-        "RTXPRO6000/Qwen3-32B",
-        "RTXPRO6000/Qwen3-30B-A3B-Instruct-2507",
-        "RTX4090/Llama-3.1-8B",
-    ];
-    for run in runs {
-        let dir = reference.join("golden/bench").join(run);
-        let json = compared(&dir);
+    for recording in Recording::ALL {
+        let run = recording.title;
+        let file = |name: &str| recording.file(&reference, name);
+        let json = compared(&file("outputs/sim.csv"), &recording.measured(&reference));
         assert_eq!((&json["a"]["from"], &json["b"]["from"]), (&"arrival".into(), &"queued".into()), "{run}");
-        let summary = fs::read_to_string(dir.join("validation/summary.txt")).expect("the summary is there");
+        let summary = fs::read_to_string(file("validation/summary.txt")).expect("the summary is there");
         let mut rows = 0;
         for (metric, metric_key) in METRICS {
             for (figure, figure_key) in FIGURES {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
+use testkit::Recording;
 
 /// Between these lines the document is written by this task.
 const BEGIN: &str = "<!-- what follows is written by cargo xtask validate -->";
@@ -28,40 +29,6 @@ const PARTS: [(&str, &[&str]); 9] = [
     ("experts equally likely, not balanced", &["--expert-routing-policy", "BALANCED"]),
     ("routing by published loads", &["--without", "published-loads"]),
     ("agreement on being done every 32 passes", &["--without", "waves"]),
-];
-
-struct Recording {
-    title: &'static str,
-    folder: &'static str,
-    workload: &'static str,
-    is_fitted: bool,
-}
-
-const RECORDINGS: [Recording; 4] = [
-    Recording {
-        title: "RTXPRO6000, Qwen3-30B-A3B, DP+EP",
-        folder: "RTXPRO6000/Qwen3-30B-A3B-Instruct-2507",
-        workload: "sharegpt-qwen3-30b-a3b-300-sps10.jsonl",
-        is_fitted: false,
-    },
-    Recording {
-        title: "RTXPRO6000, Llama-3.1-8B",
-        folder: "RTXPRO6000/Llama-3.1-8B",
-        workload: "sharegpt-llama-3.1-8b-300-sps10.jsonl",
-        is_fitted: false,
-    },
-    Recording {
-        title: "RTXPRO6000, Qwen3-32B, TP 2",
-        folder: "RTXPRO6000/Qwen3-32B",
-        workload: "sharegpt-qwen3-30b-a3b-300-sps10.jsonl",
-        is_fitted: true,
-    },
-    Recording {
-        title: "RTX4090, Llama-3.1-8B",
-        folder: "RTX4090/Llama-3.1-8B",
-        workload: "sharegpt-llama-3.1-8b-300-sps10.jsonl",
-        is_fitted: true,
-    },
 ];
 
 /// Writes the document anew, or with `check` only tells whether it would change.
@@ -105,40 +72,11 @@ impl Work {
         }
     }
 
-    fn of(&self, recording: &Recording, file: &str) -> PathBuf {
-        self.reference.join("golden/bench").join(recording.folder).join(file)
-    }
-
-    /// The flags of `servingsim run` that stand for a recording, all but the engine's own.
-    fn flags(&self, recording: &Recording, is_planned: bool) -> Result<Vec<String>, String> {
-        let meta = self.of(recording, "vllm/meta.json");
-        let text = fs::read_to_string(&meta).map_err(|error| format!("{}: {error}", meta.display()))?;
-        let meta: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-        let limit = |key: &str| meta["engine_kwargs"][key].to_string();
-        let path = |path: PathBuf| path.display().to_string();
-        let mut flags = vec!["--engine".to_owned(), "vllm".to_owned()];
-        for (flag, value) in [
-            ("--cluster-config", path(self.of(recording, "config.json"))),
-            ("--dataset", path(self.reference.join("workloads").join(recording.workload))),
-            ("--profile-dir", path(self.reference.join("profiles"))),
-            ("--model-dir", path(self.reference.join("models"))),
-            ("--dtype", "bfloat16".to_owned()),
-            ("--max-num-seqs", limit("max_num_seqs")),
-            ("--max-num-batched-tokens", limit("max_num_batched_tokens")),
-        ] {
-            flags.extend([flag.to_owned(), value]);
-        }
-        if !is_planned {
-            flags.extend(["--arrivals-from".to_owned(), path(self.of(recording, "vllm/requests.jsonl"))]);
-        }
-        Ok(flags)
-    }
-
     /// How far a simulated run is from its recording.
     fn compare_run(&self, recording: &Recording, is_planned: bool, more: &[&str]) -> Result<Value, String> {
         let mut args: Vec<String> =
             ["run", "--quiet", "--output-stamps", "--output", "run.csv"].map(str::to_owned).into();
-        args.extend(self.flags(recording, is_planned)?);
+        args.extend(recording.run_flags(&self.reference, is_planned)?);
         args.extend(more.iter().map(|&flag| flag.to_owned()));
         self.servingsim(&args)?;
         let result = self.folder.join("run.csv");
@@ -150,7 +88,7 @@ impl Work {
     }
 
     fn compare(&self, result: &Path, recording: &Recording) -> Result<Value, String> {
-        self.compare_files(result, &self.of(recording, "vllm/requests.jsonl"))
+        self.compare_files(result, &recording.measured(&self.reference))
     }
 
     fn compare_files(&self, a: &Path, b: &Path) -> Result<Value, String> {
@@ -162,10 +100,10 @@ impl Work {
     fn section(&self) -> Result<String, String> {
         let mut text = String::new();
         let mut sides = Vec::new();
-        for recording in &RECORDINGS {
+        for recording in &Recording::ALL {
             sides.push(Sides {
                 recording,
-                llmservingsim: self.compare(&self.of(recording, "outputs/sim.csv"), recording)?,
+                llmservingsim: self.compare(&recording.file(&self.reference, "outputs/sim.csv"), recording)?,
                 reference: self.compare_run(recording, false, &["--engine", "reference"])?,
                 vllm: self.compare_run(recording, false, &[])?,
                 planned: self.compare_run(recording, true, &[])?,
@@ -181,7 +119,7 @@ impl Work {
     }
 
     fn seconds(&self, recording: &Recording) -> Result<Vec<[f64; 3]>, String> {
-        let path = self.of(recording, "vllm/timeseries.csv");
+        let path = recording.file(&self.reference, "vllm/timeseries.csv");
         let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let mut lines = text.lines();
         let names: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
@@ -198,8 +136,8 @@ impl Work {
         let path = self.folder.join(format!("{}.json", recording.folder.replace('/', "-")));
         let described = json!({
             "name": recording.title,
-            "args": self.flags(recording, false)?,
-            "measured": self.of(recording, "vllm/requests.jsonl"),
+            "args": recording.run_flags(&self.reference, false)?,
+            "measured": recording.measured(&self.reference),
         });
         fs::write(&path, described.to_string()).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(path.display().to_string())
@@ -213,7 +151,7 @@ impl Work {
             args.extend(more.iter().map(|&flag| flag.to_owned()));
             self.servingsim(&args)
         };
-        let mut fitted = RECORDINGS.iter().filter(|recording| recording.is_fitted);
+        let mut fitted = Recording::ALL.iter().filter(|recording| recording.is_fitted);
         let about = "vLLM 0.19.0, asynchronous scheduling";
         calibrate(&mut fitted, &["--name", PRESET, "--about", about, "--output", "preset.json"])?;
         let preset = fs::read_to_string(self.folder.join("preset.json")).map_err(|error| error.to_string())?;
@@ -221,7 +159,7 @@ impl Work {
         if fs::read_to_string(&shipped).ok().as_deref() != Some(&preset) {
             return Err(format!("{} is not what the fit gives:\n{preset}", shipped.display()));
         }
-        let left_out = calibrate(&mut RECORDINGS.iter(), &["--leave-one-out"])?;
+        let left_out = calibrate(&mut Recording::ALL.iter(), &["--leave-one-out"])?;
         let _ = writeln!(text, "The preset `{PRESET}`, fitted to the two runs so marked:\n\n```json\n{preset}```\n");
         let _ = writeln!(
             text,
@@ -231,12 +169,12 @@ impl Work {
     }
 
     fn ablation(&self, text: &mut String) -> Result<(), String> {
-        let titles: Vec<_> = RECORDINGS.iter().map(|recording| recording.title).collect();
+        let titles: Vec<_> = Recording::ALL.iter().map(|recording| recording.title).collect();
         let _ = writeln!(text, "What each part is worth: mean error, and the largest, in per cent, without it.\n");
         let _ = writeln!(text, "| left out | {} |\n|---|{}", titles.join(" | "), "---|".repeat(titles.len()));
         for (part, flags) in PARTS {
             let mut row = format!("| {part} |");
-            for recording in &RECORDINGS {
+            for recording in &Recording::ALL {
                 let comparison = self.compare_run(recording, false, flags)?;
                 let _ = write!(row, " {:.2}, {} |", mean_error(&comparison), largest(&comparison));
             }
