@@ -3,17 +3,22 @@
 //! Flags that LLMServingSim has keep its names and defaults, so that a command line carries over unchanged. Those of
 //! its flags that mean nothing here are known too, so that they can be refused by name.
 
+mod measured;
+mod network;
+
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use engine::{HostTimes, Vllm};
-use units::Duration;
+use engine::Vllm;
 
-use crate::collective_command::{AlgorithmName, BlockName, Involved, Kind, Model, OptimizationName};
+use crate::collective_command::Model;
+
+pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ToName};
+pub(crate) use network::{CollectiveArgs, ReplayArgs};
 
 /// Simulates LLM serving clusters: what every request sees, and what the cluster does.
 #[derive(Debug, Parser)]
@@ -48,170 +53,10 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct CalibrateArgs {
-    /// Measured runs: JSON files with a name, the args of `servingsim run` that stand for it, and the measured requests.
-    #[arg(value_name = "RUN", required = true)]
-    pub(crate) runs: Vec<PathBuf>,
-    /// What is fitted; what is not stays zero. Times to form a step show only where they exceed the step before, or with
-    /// one batch in flight.
-    #[arg(long, value_name = "CONSTANT,…", value_delimiter = ',', default_value = "block", value_parser = constant_names())]
-    pub(crate) fit: Vec<String>,
-    /// Write the preset to this file (JSON).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
-    /// The preset's name.
-    #[arg(long, value_name = "NAME", default_value = "calibrated")]
-    pub(crate) name: String,
-    /// What the preset says of itself.
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub(crate) about: String,
-    /// Instead fit to all runs but one, for each, and tell the error of the one left out.
-    #[arg(long, conflicts_with = "output")]
-    pub(crate) leave_one_out: bool,
-    /// Runs whose errors are averaged at each point: in all but one of them arrivals are up to a millisecond late.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=100))]
-    pub(crate) variants: u64,
-    /// Don't tell what is tried.
-    #[arg(long, short)]
-    pub(crate) quiet: bool,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct ExamplesArgs {
     /// Write the files of every example into this folder.
     #[arg(long, value_name = "DIR")]
     pub(crate) write: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ReplayArgs {
-    /// The traces: `<PREFIX>.<npu>.et`.
-    #[arg(long, alias = "workload-configuration", value_name = "PREFIX", requires_all = ["network", "system"])]
-    pub(crate) workload: Option<PathBuf>,
-    /// Topology and links (ASTRA-Sim's network.yml).
-    #[arg(long, alias = "network-configuration", value_name = "FILE", requires = "workload")]
-    pub(crate) network: Option<PathBuf>,
-    /// How collectives are run (ASTRA-Sim's system.json).
-    #[arg(long, alias = "system-configuration", value_name = "FILE", requires = "workload")]
-    pub(crate) system: Option<PathBuf>,
-    /// What NPUs load from and store to (ASTRA-Sim's memory.json) [default: nothing].
-    #[arg(long, aliases = ["memory-configuration", "remote-memory-configuration"], value_name = "FILE", requires = "workload")]
-    pub(crate) memory: Option<PathBuf>,
-    /// Instead of a workload: a folder that `servingsim run --chakra-dir` wrote. Each trace begins when it did in the run, and
-    /// for each step it is printed when it ended then and when it ends now.
-    #[arg(long, value_name = "DIR", conflicts_with = "workload", required_unless_present = "workload")]
-    pub(crate) schedule: Option<PathBuf>,
-    /// Whether messages slow each other down: unaware (never) or aware (a link carries one at a time) [default: unaware; of
-    /// a schedule, as in its run].
-    #[arg(long, value_name = "MODEL")]
-    pub(crate) network_model: Option<Model>,
-    /// Factor of the endpoint delay.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = factor)]
-    pub(crate) injection_scale: f64,
-    /// Queues that the chunks of a dimension are spread over.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub(crate) num_queues_per_dim: u32,
-    /// Let each message wait for a token of its receiver.
-    #[arg(long, value_name = "true|false", num_args = 0..=1, default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
-    pub(crate) rendezvous_protocol: bool,
-    /// How node types are numbered [default: as the traces themselves tell].
-    #[arg(long, value_name = "SCHEMA", value_enum)]
-    pub(crate) chakra_schema: Option<Schema>,
-    /// How it is written.
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text", conflicts_with = "schedule")]
-    pub(crate) format: Format,
-    #[arg(long, hide = true, value_name = "FACTOR")]
-    pub(crate) comm_scale: Option<f64>,
-    #[arg(long, hide = true, value_name = "FACTOR")]
-    pub(crate) compute_scale: Option<f64>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CollectiveArgs {
-    /// What it does: all_reduce, all_gather, reduce_scatter or all_to_all.
-    #[arg(long, value_name = "KIND")]
-    pub(crate) kind: Kind,
-    /// How, for each dimension or for all: ring, direct, direct<WINDOW>, halvingDoubling, doubleBinaryTree.
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "ring")]
-    pub(crate) algorithm: Vec<AlgorithmName>,
-    /// How NPUs are joined, for each dimension or for all: Ring, FullyConnected, Switch.
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "FullyConnected")]
-    pub(crate) topology: Vec<BlockName>,
-    /// NPUs along each dimension, innermost first.
-    #[arg(long, value_name = "N,…", value_delimiter = ',', required = true, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) npus: Vec<u32>,
-    /// Bandwidth of a link in GB/s (2^30 bytes), for each dimension or for all.
-    #[arg(long, value_name = "GB/S,…", value_delimiter = ',', required = true, value_parser = bandwidth)]
-    pub(crate) bandwidth: Vec<f64>,
-    /// Latency of a link in nanoseconds, for each dimension or for all.
-    #[arg(long, value_name = "NS,…", value_delimiter = ',', required = true, value_parser = nanoseconds)]
-    pub(crate) latency: Vec<f64>,
-    /// For each dimension whether it takes part: 1 or 0 [default: all do].
-    #[arg(long, value_name = "0|1,…", value_delimiter = ',')]
-    pub(crate) involved: Option<Vec<Involved>>,
-    /// Bytes each NPU brings; several sizes give a table.
-    #[arg(long, value_name = "BYTES,…", value_delimiter = ',', required = true, value_parser = whole_number::<u64>)]
-    pub(crate) bytes: Vec<u64>,
-    /// Whether messages slow each other down: unaware (never) or aware (a link carries one at a time).
-    #[arg(long, value_name = "MODEL", default_value = "unaware")]
-    pub(crate) network_model: Model,
-    /// Bandwidth of the NPUs' own memory in GB/s (10^9 bytes); reductions go through it.
-    #[arg(long, value_name = "GB/S", default_value_t = 936.0, value_parser = bandwidth)]
-    pub(crate) local_mem_bw: f64,
-    /// Nanoseconds before the first message of an NPU and after each that it receives.
-    #[arg(long, value_name = "NS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
-    pub(crate) endpoint_delay: u64,
-    /// Chunks that the data is split into.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=65_536))]
-    pub(crate) preferred_dataset_splits: u64,
-    /// Chunks under way at once in a dimension.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub(crate) active_chunks_per_dimension: u32,
-    /// How an all-reduce over several dimensions is made up: localBWAware or baseline.
-    #[arg(long, value_name = "NAME", default_value = "localBWAware")]
-    pub(crate) collective_optimization: OptimizationName,
-    /// Print when each NPU is through, separated by spaces.
-    #[arg(long)]
-    pub(crate) per_npu: bool,
-    /// How it is written; JSON adds steps, bytes on the wire, and the share of the time that the links need for them.
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
-    pub(crate) format: Format,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CompareArgs {
-    /// A result (`run --output`), a recording of vLLM (requests.jsonl) or a table of requests (CSV).
-    #[arg(value_name = "A")]
-    pub(crate) a: PathBuf,
-    /// What it is held to: likewise. Errors are A / B - 1.
-    #[arg(value_name = "B")]
-    pub(crate) b: PathBuf,
-    /// What TTFT and latency are counted from: when requests arrived, when the engine saw them (queued), or the later of
-    /// these that both files have.
-    #[arg(long, value_name = "STAMP", value_enum, default_value = "auto")]
-    pub(crate) from: FromName,
-    /// What TTFT is counted to: when the engine had the first token, or when it was handed to who asked.
-    #[arg(long, value_name = "STAMP", value_enum, default_value = "computed")]
-    pub(crate) to: ToName,
-    /// Seconds that tokens and requests are averaged over, to compare them over time.
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = window)]
-    pub(crate) window: Duration,
-    /// How it is written; JSON adds every window and every request.
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
-    pub(crate) format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum FromName {
-    Auto,
-    Arrival,
-    Queued,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ToName {
-    Computed,
-    Delivered,
 }
 
 #[derive(Debug, Subcommand)]
@@ -564,13 +409,6 @@ fn part_names() -> PossibleValuesParser {
     PossibleValuesParser::new(Vllm::PLAIN.left_out())
 }
 
-/// What a host takes time for, as `engine::HostTimes` calls it; a flag may have it with hyphens.
-fn constant_names() -> impl TypedValueParser<Value = String> {
-    let value = |name: &'static str| PossibleValue::new(name.replace('_', "-")).alias(name);
-    let names = HostTimes::default().named().map(|(name, _)| value(name));
-    PossibleValuesParser::new(names).map(|given| given.replace('-', "_"))
-}
-
 fn dtype_names() -> PossibleValuesParser {
     PossibleValuesParser::new(model::Dtype::ALL.iter().map(|dtype| dtype.name()))
 }
@@ -587,30 +425,9 @@ fn batch_range(text: &str) -> Result<RangeInclusive<u64>, &'static str> {
     }
 }
 
-fn bandwidth(text: &str) -> Result<f64, &'static str> {
-    let sound = text.parse().ok().filter(|number| (1e-3..=1e9).contains(number));
-    sound.ok_or("expected a number from 0.001 to 1000000000")
-}
-
-fn factor(text: &str) -> Result<f64, &'static str> {
-    let sound = text.parse().ok().filter(|number| (0.0..=1e3).contains(number));
-    sound.ok_or("expected a number from 0 to 1000")
-}
-
-fn nanoseconds(text: &str) -> Result<f64, &'static str> {
-    let sound = text.parse().ok().filter(|number| (0.0..=1e12).contains(number));
-    sound.ok_or("expected a number from 0 to 1000000000000")
-}
-
 fn milliseconds(text: &str) -> Result<f64, &'static str> {
     let sound = text.parse().ok().filter(|number| (0.0..=1e6).contains(number));
     sound.ok_or("expected a number from 0 to 1000000")
-}
-
-fn window(text: &str) -> Result<Duration, &'static str> {
-    let sound = text.parse().ok().filter(|seconds| (1e-6..=1e6).contains(seconds));
-    let seconds: f64 = sound.ok_or("expected a number from 0.000001 to 1000000")?;
-    Ok(Duration::from_ns((seconds * 1e9).round() as u64))
 }
 
 fn number(text: &str) -> Result<f64, &'static str> {
