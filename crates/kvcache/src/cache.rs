@@ -12,6 +12,11 @@
 //! [`KvCache::allocate`] gets `h` and `total_tokens = index_tokens = h · block_size + r + c`. The decode side of a
 //! prefill/decode split takes over a sequence in the same way: all its tokens but the last are computed on arrival, so
 //! it looks up what it has of them and allocates the length reached, which is one more, at once.
+//!
+//! # Without caching
+//!
+//! Where nothing is found again, one block is as good as another: they are counted and have no identity, so that growing
+//! and releasing cost the same whatever the length of a sequence.
 
 use crate::hash::BlockHash;
 use crate::pool::BlockPool;
@@ -22,13 +27,17 @@ pub struct KvCache {
     pool: BlockPool,
     block_size: u32,
     caching: bool,
+    /// Blocks held where they are only counted.
+    num_counted: u32,
 }
 
 /// The blocks that one sequence uses, in the order of its tokens. Belongs to the [`KvCache`] that filled it, and goes
 /// back to it with [`KvCache::release`].
 #[derive(Debug, Default)]
 pub struct BlockTable {
+    /// Empty where blocks are only counted.
     blocks: Vec<u32>,
+    num_blocks: u32,
     /// How many blocks from the start are indexed, by this sequence or by the one they were hit from.
     num_indexed: u32,
 }
@@ -36,7 +45,7 @@ pub struct BlockTable {
 impl BlockTable {
     /// Blocks in the table, shared ones included.
     pub fn num_blocks(&self) -> u32 {
-        self.blocks.len() as u32
+        self.num_blocks
     }
 
     /// Blocks from the start that are indexed: the hits, and the full blocks that were indexed since.
@@ -59,7 +68,7 @@ impl KvCache {
     /// When `block_size` is 0.
     pub fn new(num_blocks: u32, block_size: u32, caching: bool) -> Self {
         assert!(block_size > 0, "a block holds at least one token");
-        Self { pool: BlockPool::new(num_blocks), block_size, caching }
+        Self { pool: BlockPool::new(num_blocks), block_size, caching, num_counted: 0 }
     }
 
     /// How many blocks of the prefix `hashes` are in the cache: consecutive ones from the start, whole blocks only,
@@ -81,7 +90,7 @@ impl KvCache {
     /// # Panics
     /// When a hit is no longer in the cache, or comes on top of blocks.
     pub fn can_hold(&self, table: &BlockTable, hashes: &[BlockHash], hit_blocks: u32, total_tokens: u64) -> bool {
-        assert!(hit_blocks == 0 || table.blocks.is_empty(), "a sequence hits the cache only when it has no blocks yet");
+        assert!(hit_blocks == 0 || table.num_blocks == 0, "a sequence hits the cache only when it has no blocks yet");
         let num_new = self.num_new(table, hit_blocks, total_tokens);
         let num_free = u64::from(self.num_free());
         // At most all hits are free, so most questions are answered without looking at them.
@@ -110,6 +119,11 @@ impl KvCache {
             return false;
         }
         let num_new = self.num_new(table, hit_blocks, total_tokens);
+        table.num_blocks += hit_blocks + num_new as u32;
+        if !self.caching {
+            self.num_counted += num_new as u32;
+            return true;
+        }
         // Hits first: they must be out of the free queue before its head is taken.
         for &hash in &hashes[..hit_blocks as usize] {
             let block = self.find_hit(hash);
@@ -120,6 +134,34 @@ impl KvCache {
         table.blocks.extend((0..num_new).map(|_| self.pool.take()));
         self.index(table, hashes, index_tokens);
         true
+    }
+
+    /// Takes `num_blocks` blocks for sequences whose tables learn of it later, from [`credit`](Self::credit); or returns
+    /// `false` and changes nothing when there are not so many.
+    ///
+    /// # Panics
+    /// Where blocks are not only counted.
+    #[must_use = "without the blocks the sequences can't run"]
+    pub fn take_ahead(&mut self, num_blocks: u32) -> bool {
+        assert!(!self.caching, "blocks that can be found again belong to somebody at once");
+        let fits = num_blocks <= self.num_free();
+        self.num_counted += if fits { num_blocks } else { 0 };
+        fits
+    }
+
+    /// Notes in `table` the blocks that were taken ahead for its sequence, which has grown to `total_tokens`.
+    pub fn credit(&self, table: &mut BlockTable, total_tokens: u64) {
+        table.num_blocks += self.num_new(table, 0, total_tokens) as u32;
+    }
+
+    /// Blocks that the sequence of `table` needs beyond its own to grow to `total_tokens`.
+    pub fn num_missing(&self, table: &BlockTable, total_tokens: u64) -> u64 {
+        self.num_new(table, 0, total_tokens)
+    }
+
+    /// Whether blocks can be found again by what they hold.
+    pub fn is_caching(&self) -> bool {
+        self.caching
     }
 
     /// Indexes every block that `num_tokens` computed tokens fill and that is not indexed yet.
@@ -148,10 +190,14 @@ impl KvCache {
     /// Blocks without another user join the tail of the free queue, last block first: under pressure the end of a prefix
     /// is lost before its beginning, which is of use to more requests.
     pub fn release(&mut self, table: &mut BlockTable) {
+        if !self.caching {
+            let left = self.num_counted.checked_sub(table.num_blocks);
+            self.num_counted = left.expect("more blocks are given back than were taken");
+        }
         for block in table.blocks.drain(..).rev() {
             self.pool.release(block);
         }
-        table.num_indexed = 0;
+        (table.num_blocks, table.num_indexed) = (0, 0);
     }
 
     /// Tokens in a block.
@@ -166,12 +212,12 @@ impl KvCache {
 
     /// Blocks that can be had, in the free queue.
     pub fn num_free(&self) -> u32 {
-        self.pool.num_free()
+        self.pool.num_free() - self.num_counted
     }
 
     /// Blocks in use by at least one sequence.
     pub fn num_held(&self) -> u32 {
-        self.pool.num_held()
+        self.pool.num_held() + self.num_counted
     }
 
     /// Blocks in the free queue that a look-up can still find: their contents are worth keeping, and count as memory in
