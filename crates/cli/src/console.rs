@@ -10,7 +10,7 @@ use engine::{Deployment, FinishedRequest, Interval, Observer, RunTotals, Wave, W
 use indicatif::{ProgressBar, ProgressStyle};
 use metrics::{IntervalMeter, Layout, RequestStatistics};
 use report::{AtomicFile, CsvWriter, IntervalCsvWriter, IntervalLog, TraceWriter};
-use units::{GroupId, InstanceId, Instant};
+use units::{Duration, GroupId, InstanceId, Instant};
 
 use crate::args::{Format, LogLevel, OutputArgs};
 use crate::traces;
@@ -110,6 +110,14 @@ impl Console {
 }
 
 impl Observer for Console {
+    fn tokens_yielded(&mut self, latency: Duration, num_tokens: u64) {
+        self.statistics.tokens_yielded(latency, num_tokens);
+    }
+
+    fn wants_work(&self) -> bool {
+        self.intervals.wants_work()
+    }
+
     fn step_finished(&mut self, instance: InstanceId, now: Instant) {
         self.intervals.step_finished(instance, now);
         if let Some(traces) = &mut self.files.traces {

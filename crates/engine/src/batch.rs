@@ -1,7 +1,11 @@
 //! What one step computes.
 
-use latency::AttentionShape;
+use std::mem;
+
+use latency::{AttentionShape, Decodes};
 use units::RequestId;
+
+use crate::decoding::{Admission, KvLengths};
 
 /// Key of a sequence in its instance's table.
 pub(crate) type SequenceKey = usize;
@@ -9,8 +13,18 @@ pub(crate) type SequenceKey = usize;
 /// One step's work on one instance: which sequences advance by how many tokens, and the shape that gives its kernels.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
+    /// Among the batches of its instance, from 1; dummies have no number.
+    pub(crate) number: u64,
+    /// All sequences but those that [`Decoding`](crate::decoding::Decoding) knows of.
     pub(crate) scheduled: Vec<Scheduled>,
+    /// How many of those there are.
+    pub(crate) num_decoding: u64,
+    /// Those of them for which it is the last, in order of admission.
+    pub(crate) leaving: Vec<(Admission, SequenceKey)>,
     pub(crate) shape: StepShape,
+    /// The longest KV lengths of its decodes, longest first: up to so many as attention asks for.
+    pub(crate) longest: Vec<u64>,
+    longest_max: usize,
     /// Tokens whose KV a prefill instance sends on.
     pub(crate) kv_send_tokens: u64,
     /// Requests that start in it.
@@ -26,6 +40,7 @@ pub(crate) struct Batch {
 pub(crate) struct Scheduled {
     pub(crate) sequence: SequenceKey,
     pub(crate) id: RequestId,
+    pub(crate) admission: Admission,
     /// How often the sequence had been preempted: if it is once more, this part is void.
     pub(crate) preemptions: u64,
     pub(crate) tokens: u64,
@@ -67,6 +82,17 @@ impl StepShape {
         self.kv_decode_max = self.kv_decode_max.max(history);
         self.kv_decode_sum += history;
         self.num_decodes += 1;
+    }
+
+    /// Adds sequences that decode.
+    fn add_decodes(&mut self, lengths: KvLengths) {
+        let KvLengths { count, sum, max, min } = lengths;
+        self.tokens += count;
+        self.sequences += count;
+        self.kv_decode_min = if self.num_decodes == 0 { min } else { self.kv_decode_min.min(min) };
+        self.kv_decode_max = self.kv_decode_max.max(max);
+        self.kv_decode_sum += sum;
+        self.num_decodes += count;
     }
 
     /// Grows the step to `tokens` tokens, as a group pads all its members to the largest. Dense layers and logits grow;
@@ -111,17 +137,56 @@ impl Batch {
         batch
     }
 
+    /// Empties it, so that it may serve as batch `number`, and has it remember up to `longest_max` of the longest decodes.
+    pub(crate) fn begin(&mut self, number: u64, longest_max: usize) {
+        let Self { mut scheduled, mut leaving, mut longest, .. } = mem::take(self);
+        scheduled.clear();
+        leaving.clear();
+        longest.clear();
+        *self = Self { number, scheduled, leaving, longest, longest_max, ..Self::default() };
+    }
+
     pub(crate) fn push(&mut self, scheduled: Scheduled) {
         self.scheduled.push(scheduled);
         self.shape.add(scheduled.tokens, scheduled.history);
+        if scheduled.tokens == 1 && self.longest_max > 0 {
+            let place = self.longest.partition_point(|&length| length >= scheduled.history);
+            self.longest.insert(place, scheduled.history);
+            self.longest.truncate(self.longest_max);
+        }
+    }
+
+    /// Adds the sequences that decode; nothing may be in it before.
+    pub(crate) fn push_decoding(&mut self, lengths: KvLengths, longest: impl Iterator<Item = u64>) {
+        assert!(self.is_empty(), "those that decode come first");
+        self.num_decoding = lengths.count;
+        self.shape.add_decodes(lengths);
+        self.longest.extend(longest.take(self.longest_max));
+    }
+
+    /// What attention needs to know of its decodes.
+    pub(crate) fn decodes(&self) -> Decodes<'_> {
+        let StepShape { num_decodes, kv_decode_sum, kv_decode_max, kv_decode_min, .. } = self.shape;
+        Decodes {
+            count: num_decodes,
+            sum: kv_decode_sum,
+            max: kv_decode_max,
+            min: kv_decode_min,
+            longest: &self.longest,
+        }
+    }
+
+    /// Sequences in it; none in a dummy.
+    pub(crate) fn num_sequences(&self) -> u64 {
+        self.num_decoding + self.scheduled.len() as u64
     }
 
     /// Tokens before padding; 1 for a dummy.
     pub(crate) fn num_tokens(&self) -> u64 {
-        self.scheduled.iter().map(|scheduled| scheduled.tokens).sum::<u64>().max(1)
+        (self.num_decoding + self.scheduled.iter().map(|scheduled| scheduled.tokens).sum::<u64>()).max(1)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.scheduled.is_empty()
+        self.num_sequences() == 0
     }
 }

@@ -14,6 +14,7 @@ use crate::entry::Entry;
 use crate::forward::ForwardPass;
 use crate::group::Group;
 use crate::instance::{Departures, Instance};
+use crate::layer_times::SharedTimes;
 use crate::observer::{GroupInterval, Interval, MemberInterval, Observer, RunTotals};
 use crate::router::{InstanceLoad, RequestRouter, RoutedRequest, built_in};
 
@@ -98,8 +99,14 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
                 seats[instance.index()] = (GroupId::from(group), member);
             }
         }
-        let instance =
-            |spec: &'d InstanceSpec| Instance::new(spec, spec.tier.map(|tier| &deployment.tiers[tier]), options);
+        let mut times = SharedTimes::default();
+        let mut group = |group: usize| Group::new(group.into(), deployment, &mut times);
+        let groups: Vec<Group<'d>> = (0..deployment.groups.len()).map(&mut group).collect();
+        let instance = |(index, spec): (usize, &'d InstanceSpec)| {
+            let (group, member): (GroupId, usize) = seats[index];
+            let num_longest = groups[group.index()].num_longest(member);
+            Instance::new(spec, spec.tier.map(|tier| &deployment.tiers[tier]), options, num_longest)
+        };
         let tier = |spec: &TierSpec| TierPool::new(spec.num_blocks, spec.tokens_per_block, spec.npu_block_size);
         let entrance = |seed: u64, is_behind: fn(Role) -> bool| {
             let instances = deployment.instances.iter().enumerate();
@@ -113,8 +120,8 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         Self {
             deployment,
             arrivals: Arrivals::new(entries, options.engine.host()),
-            instances: deployment.instances.iter().map(instance).collect(),
-            groups: (0..deployment.groups.len()).map(|group| Group::new(group.into(), deployment)).collect(),
+            instances: deployment.instances.iter().enumerate().map(instance).collect(),
+            groups,
             seats,
             tiers: deployment.tiers.iter().map(tier).collect(),
             entrance: entrance(options.seed, |role| role != Role::Decode),
@@ -192,14 +199,15 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         let mut touched = mem::take(&mut self.touched);
         touched.sort_unstable();
         for group in touched.drain(..) {
-            while let Some(passes) = self.start_wave_of(group, now, observer) {
-                start(group, &passes);
+            while self.start_wave_of(group, now, observer) {
+                start(group, self.group(group).passes());
             }
         }
         self.touched = touched;
     }
 
-    fn start_wave_of(&mut self, group: GroupId, now: Instant, observer: &mut dyn Observer) -> Option<Vec<ForwardPass>> {
+    /// Starts a wave of `group` if it can; returns whether it did.
+    fn start_wave_of(&mut self, group: GroupId, now: Instant, observer: &mut dyn Observer) -> bool {
         let members = &self.group(group).spec.members;
         for (member, &instance) in members.iter().enumerate() {
             if self.group(group).has_room(member) {
@@ -208,14 +216,18 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         }
         if !self.group(group).has_pending() && !self.group(group).keeps_pace() {
             self.groups[group.index()].wait_for_results();
-            return None;
+            return false;
         }
         for (member, &instance) in members.iter().enumerate() {
             if self.group(group).has_room(member) {
                 self.offer_dummy(instance);
             }
         }
-        self.group(group).is_ready().then(|| self.start_wave(group, now, observer))
+        let is_ready = self.group(group).is_ready();
+        if is_ready {
+            self.start_wave(group, now, observer);
+        }
+        is_ready
     }
 
     /// Has an instance with room form its next batch; returns whether there was anything to run.
@@ -265,8 +277,8 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
     }
 
     /// Starts the wave that every member of `group` is ready for.
-    pub(crate) fn start_wave(&mut self, group: GroupId, now: Instant, observer: &mut dyn Observer) -> Vec<ForwardPass> {
-        self.groups[group.index()].start(now, observer)
+    pub(crate) fn start_wave(&mut self, group: GroupId, now: Instant, observer: &mut dyn Observer) {
+        self.groups[group.index()].start(now, observer);
     }
 
     /// Takes in what an instance's oldest step yielded.
@@ -275,11 +287,12 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         let batch = self.groups[group.index()].finish(member);
         observer.step_finished(instance, now);
         let mut departures = mem::take(&mut self.departures);
-        self.instances[instance.index()].complete(&batch, now, &mut departures);
+        self.instances[instance.index()].complete(batch, now, &mut departures, observer);
         self.touch(instance);
         for sequence in departures.finished.drain(..) {
             let delivery = self.deployment.options.engine.host().frontend_token;
-            observer.request_finished(&sequence.record(instance, delivery));
+            let log = self.instances[instance.index()].log();
+            observer.request_finished(&sequence.record(instance, delivery, log));
             self.arrivals.completed(sequence.id, now);
             self.unfinished_requests -= 1;
             self.end = now;

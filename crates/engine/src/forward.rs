@@ -10,14 +10,17 @@
 //!
 //! A pass has one [`Lane`], or two where a step is run as two halves that alternate.
 
-use latency::{OpLatency, VarlenAttention};
-use model::{Experts, Layer, Model, Table};
+use std::rc::Rc;
+
+use latency::VarlenAttention;
+use model::{Experts, Layer, Model, Table, TensorSizes};
 use moe::{ExpertRouter, ExpertRouting};
 use network::{Collective, CollectiveKind, Location};
 use units::Duration;
 
 use crate::batch::Batch;
 use crate::deployment::{All2AllBackend, InstanceSpec, Polling, Role, RunOptions};
+use crate::layer_times::{GrowsWith, LayerTimes, SharedTimes};
 use crate::observer::StepWork;
 use crate::pim::{self, PimTask};
 
@@ -39,7 +42,7 @@ pub(crate) enum Op {
 }
 
 /// What the sequences of a step, or of half of one, run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Lane {
     pub(crate) prologue: Vec<Op>,
     pub(crate) block: Vec<Op>,
@@ -72,7 +75,7 @@ impl Lane {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ForwardPass {
     /// One, or two that alternate.
     pub(crate) lanes: Vec<Lane>,
@@ -212,10 +215,91 @@ pub(crate) struct PassBuilder<'d> {
     num_blocks: usize,
     /// Attention as vLLM's kernels run it, where that is asked for.
     varlen: Option<VarlenAttention>,
+    plan: Plan,
+    /// What layers take by tokens and by sequences, and what they take in the step at hand, in order of their slots.
+    by_tokens: Rc<LayerTimes>,
+    by_sequences: Rc<LayerTimes>,
+    token_times: Vec<Duration>,
+    sequence_times: Vec<Duration>,
+    expert_weight_bytes: u64,
+}
+
+/// The layers of a pass, resolved once.
+#[derive(Debug, Default)]
+struct Plan {
+    prologue: Vec<LayerPlan>,
+    /// The first `pre_attn` of these lead up to attention.
+    block: Vec<LayerPlan>,
+    pre_attn: usize,
+    head: Vec<LayerPlan>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LayerPlan {
+    layer: Layer,
+    time: LayerTime,
+    weight_bytes: u64,
+}
+
+/// How the time of a layer is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LayerTime {
+    /// A layer that was not measured takes no time, but its place in the pass stays: members must agree on it.
+    None,
+    /// Slot among the layers that grow with tokens.
+    Tokens(usize),
+    /// Slot among the layers that grow with sequences.
+    Sequences(usize),
+    Attention,
+    Experts,
+}
+
+impl Plan {
+    fn new(spec: &InstanceSpec, token_layers: &mut Vec<Layer>, sequence_layers: &mut Vec<Layer>) -> Self {
+        let sequence = &spec.architecture.sequence;
+        let feed_forward = if spec.model.is_moe() { &sequence.mlp_moe } else { &sequence.mlp_dense };
+        let mut plan = |layers: &mut dyn Iterator<Item = &Layer>| {
+            layers.map(|&layer| LayerPlan::new(layer, spec, token_layers, sequence_layers)).collect::<Vec<_>>()
+        };
+        let prologue = plan(&mut sequence.prologue.iter());
+        let pre_attn = plan(&mut sequence.pre_attn.iter());
+        let post_attn = plan(&mut sequence.post_attn.iter().chain(feed_forward));
+        Self {
+            prologue,
+            pre_attn: pre_attn.len(),
+            block: [pre_attn, post_attn].concat(),
+            head: plan(&mut sequence.head.iter()),
+        }
+    }
+}
+
+impl LayerPlan {
+    fn new(layer: Layer, spec: &InstanceSpec, token_layers: &mut Vec<Layer>, sequence_layers: &mut Vec<Layer>) -> Self {
+        let slot = |layers: &mut Vec<Layer>| {
+            layers.iter().position(|&known| known == layer).unwrap_or_else(|| {
+                layers.push(layer);
+                layers.len() - 1
+            })
+        };
+        let time = match spec.architecture.table(layer).filter(|_| spec.latency.covers(layer)) {
+            None => LayerTime::None,
+            Some(Table::Dense) => LayerTime::Tokens(slot(token_layers)),
+            Some(Table::PerSequence) => LayerTime::Sequences(slot(sequence_layers)),
+            Some(Table::Attention) => LayerTime::Attention,
+            Some(Table::Moe) => LayerTime::Experts,
+        };
+        Self { layer, time, weight_bytes: sizes(spec, layer, 1).weight }
+    }
 }
 
 impl<'d> PassBuilder<'d> {
-    pub(crate) fn new(spec: &'d InstanceSpec, options: &RunOptions, seed: u64, member: usize) -> Self {
+    pub(crate) fn new(
+        spec: &'d InstanceSpec,
+        options: &RunOptions,
+        seed: u64,
+        member: usize,
+        shared: &mut SharedTimes,
+    ) -> Self {
         let routing: &dyn ExpertRouting = spec.expert_routing.as_deref().unwrap_or(&options.expert_routing);
         let router = |experts: Experts| ExpertRouter::new(experts.count, experts.per_token, spec.ep, routing, seed);
         let experts = spec.model.experts.map(router);
@@ -229,7 +313,24 @@ impl<'d> PassBuilder<'d> {
         let kv_heads = spec.model.num_key_value_heads / u64::from(spec.tp);
         let is_varlen = options.engine.vllm().is_some_and(|vllm| vllm.kernels.varlen_attention);
         let varlen = is_varlen.then(|| VarlenAttention::new(spec.latency.as_ref(), spec.num_sms, kv_heads));
-        Self { spec, backend, polling, experts, first_expert_rank, num_blocks, varlen }
+        let (mut token_layers, mut sequence_layers) = (Vec::new(), Vec::new());
+        let plan = Plan::new(spec, &mut token_layers, &mut sequence_layers);
+        let expert_sizes = spec.model.sizes(Layer::Moe, 1, 0, u64::from(spec.ep), spec.element_bytes);
+        Self {
+            spec,
+            backend,
+            polling,
+            experts,
+            first_expert_rank,
+            num_blocks,
+            varlen,
+            plan,
+            by_tokens: shared.get(&spec.latency, GrowsWith::Tokens, token_layers),
+            by_sequences: shared.get(&spec.latency, GrowsWith::Sequences, sequence_layers),
+            token_times: Vec::new(),
+            sequence_times: Vec::new(),
+            expert_weight_bytes: if spec.model.is_moe() { expert_sizes.weight } else { 0 },
+        }
     }
 
     /// Describes models of one block, as LLMServingSim has them where experts are routed block by block.
@@ -242,100 +343,89 @@ impl<'d> PassBuilder<'d> {
         self.spec
     }
 
-    /// The pass that computes a batch.
-    pub(crate) fn build(&mut self, batch: &Batch, wave: WaveShape) -> ForwardPass {
+    /// How many of the longest decodes of a batch it looks at.
+    pub(crate) fn num_longest(&self) -> usize {
+        self.varlen.map_or(0, |varlen| varlen.num_longest())
+    }
+
+    /// Describes the pass that computes a batch, in place of what was in `pass`.
+    pub(crate) fn build(&mut self, batch: &Batch, wave: WaveShape, pass: &mut ForwardPass) {
         let spec = self.spec;
         let halves = spec.pim.filter(|pim| pim.interleaves_sub_batches).and_then(|_| pim::halves(batch));
-        let lanes = match halves {
+        match halves {
             Some(halves) => {
-                let lane = |half: &Batch| self.lane(half, WaveShape { tokens: half.shape.tokens, ..wave });
-                halves.iter().map(lane).collect()
+                pass.lanes.resize_with(halves.len(), Lane::default);
+                for (half, lane) in halves.iter().zip(&mut pass.lanes) {
+                    self.build_lane(half, WaveShape { tokens: half.shape.tokens, ..wave }, lane);
+                }
             }
-            None => vec![self.lane(batch, wave)],
-        };
-        let expert_sizes = spec.model.sizes(Layer::Moe, 1, 0, u64::from(spec.ep), spec.element_bytes);
-        ForwardPass {
-            lanes,
-            num_blocks: self.num_blocks,
-            hidden_bytes: hidden_state_bytes(&spec.model, batch.shape.tokens, spec.element_bytes),
-            recall_bytes: match self.polling {
-                Polling::Exact => batch.recall_bytes.div_ceil(u64::from(spec.num_npus())),
-                // In LLMServingSim each NPU brings back what is there for all.
-                Polling::Reference => batch.recall_bytes,
-            },
-            expert_weight_bytes: if spec.model.is_moe() { expert_sizes.weight } else { 0 },
+            None => {
+                pass.lanes.resize_with(1, Lane::default);
+                self.build_lane(batch, wave, &mut pass.lanes[0]);
+            }
         }
+        pass.num_blocks = self.num_blocks;
+        pass.hidden_bytes = hidden_state_bytes(&spec.model, batch.shape.tokens, spec.element_bytes);
+        pass.recall_bytes = match self.polling {
+            Polling::Exact => batch.recall_bytes.div_ceil(u64::from(spec.num_npus())),
+            // In LLMServingSim each NPU brings back what is there for all.
+            Polling::Reference => batch.recall_bytes,
+        };
+        pass.expert_weight_bytes = self.expert_weight_bytes;
     }
 
-    fn lane(&mut self, batch: &Batch, wave: WaveShape) -> Lane {
+    fn build_lane(&mut self, batch: &Batch, wave: WaveShape, lane: &mut Lane) {
         let spec = self.spec;
         let shape = &batch.shape;
-        let sequence = &spec.architecture.sequence;
-        let mut block = Vec::with_capacity(20);
-        self.push_layers(&sequence.pre_attn, batch, wave, &mut block);
-        let pre_attn = block.len();
-        self.push_layers(&sequence.post_attn, batch, wave, &mut block);
-        let feed_forward = if spec.model.is_moe() { &sequence.mlp_moe } else { &sequence.mlp_dense };
-        self.push_layers(feed_forward, batch, wave, &mut block);
-        let mut prologue = Vec::with_capacity(2);
-        self.push_layers(&sequence.prologue, batch, wave, &mut prologue);
-        let mut head = Vec::with_capacity(4);
-        self.push_layers(&sequence.head, batch, wave, &mut head);
+        self.by_tokens.write(shape.tokens, &mut self.token_times);
+        self.by_sequences.write(shape.sequences, &mut self.sequence_times);
+        let (pre_attn, post_attn) = self.plan.block.split_at(self.plan.pre_attn);
+        lane.block.clear();
+        self.push_layers(pre_attn, batch, wave, &mut lane.block);
+        lane.pre_attn = lane.block.len();
+        self.push_layers(post_attn, batch, wave, &mut lane.block);
+        lane.prologue.clear();
+        self.push_layers(&self.plan.prologue, batch, wave, &mut lane.prologue);
+        lane.head.clear();
+        self.push_layers(&self.plan.head, batch, wave, &mut lane.head);
 
+        let sizes = |plan: Option<&LayerPlan>| plan.map(|plan| sizes(spec, plan.layer, shape.tokens));
+        lane.input_bytes = sizes(self.plan.prologue.first()).map_or(0, |sizes| sizes.input);
+        lane.output_bytes = sizes(self.plan.head.last()).map_or(0, |sizes| sizes.output);
+        lane.pim = spec.pim.map_or_else(Vec::new, |pim| pim::tasks(spec, &pim, batch));
+        lane.num_ranks = spec.tp as usize;
+        lane.kv_bytes = 2 * spec.model.kv_width() * batch.kv_send_tokens * spec.kv.element_bytes / u64::from(spec.tp);
         let num_routings = if spec.block_copy { 1 } else { self.num_blocks };
-        let sizes = |layer: Option<&Layer>| layer.map(|&layer| self.sizes(layer, shape.tokens));
-        let (input_bytes, output_bytes) = (
-            sizes(sequence.prologue.first()).map_or(0, |sizes| sizes.input),
-            sizes(sequence.head.last()).map_or(0, |sizes| sizes.output),
-        );
-        Lane {
-            prologue,
-            block,
-            pre_attn,
-            head,
-            input_bytes,
-            output_bytes,
-            pim: spec.pim.map_or_else(Vec::new, |pim| pim::tasks(spec, &pim, batch)),
-            expert_times: self.expert_times(wave.expert_tokens.unwrap_or(shape.tokens), num_routings),
-            num_ranks: spec.tp as usize,
-            kv_bytes: 2 * spec.model.kv_width() * batch.kv_send_tokens * spec.kv.element_bytes / u64::from(spec.tp),
-        }
+        self.route_experts(wave.expert_tokens.unwrap_or(shape.tokens), num_routings, &mut lane.expert_times);
     }
 
-    fn sizes(&self, layer: Layer, tokens: u64) -> model::TensorSizes {
-        self.spec.model.sizes(layer, tokens, 0, u64::from(self.spec.tp), self.spec.element_bytes)
-    }
-
-    fn push_layers(&self, layers: &[Layer], batch: &Batch, wave: WaveShape, ops: &mut Vec<Op>) {
+    fn push_layers(&self, layers: &[LayerPlan], batch: &Batch, wave: WaveShape, ops: &mut Vec<Op>) {
         let (spec, shape) = (self.spec, &batch.shape);
-        let latency: &dyn OpLatency = spec.latency.as_ref();
-        for &layer in layers {
-            // A layer that was not measured takes no time, but its place in the pass stays: members must agree on it.
-            let time = match spec.architecture.table(layer).filter(|_| latency.covers(layer)) {
-                None => Duration::ZERO,
-                Some(Table::Dense) => latency.dense(layer, shape.tokens),
-                Some(Table::PerSequence) => latency.per_sequence(layer, shape.sequences),
-                Some(Table::Attention) if spec.pim.is_some() => {
+        for &LayerPlan { layer, time, weight_bytes } in layers {
+            let time = match time {
+                LayerTime::None => Duration::ZERO,
+                LayerTime::Tokens(slot) => self.token_times[slot],
+                LayerTime::Sequences(slot) => self.sequence_times[slot],
+                LayerTime::Attention if spec.pim.is_some() => {
                     ops.push(Op::Pim);
                     let prefill = shape.without_decodes().attention();
                     if prefill.prefill_tokens == 0 {
                         continue;
                     }
-                    latency.attention(&prefill)
+                    spec.latency.attention(&prefill)
                 }
-                Some(Table::Attention) => self.attention(batch, wave) + wave.launch_gap,
-                Some(Table::Moe) => {
+                LayerTime::Attention => self.attention(batch, wave) + wave.launch_gap,
+                LayerTime::Experts => {
                     self.push_experts(wave.tokens, ops);
                     continue;
                 }
             };
-            let weight_bytes = self.sizes(layer, shape.tokens).weight;
             ops.push(Op::Compute { layer, time, weight_bytes });
             if spec.role == Role::Prefill && layer == Layer::QkvProj {
                 ops.push(Op::SendKv);
             }
             if spec.tp > 1 && layer.is_row_parallel() {
-                let bytes = self.sizes(layer, shape.tokens).output;
+                let bytes = sizes(spec, layer, shape.tokens).output;
                 ops.push(Op::Collective(Collective { kind: CollectiveKind::AllReduce, bytes, dims: spec.tp_dims }));
             }
         }
@@ -343,19 +433,14 @@ impl<'d> PassBuilder<'d> {
 
     fn attention(&self, batch: &Batch, wave: WaveShape) -> Duration {
         let latency = self.spec.latency.as_ref();
-        let Some(varlen) = &self.varlen else { return latency.attention(&batch.shape.attention()) };
-        let (mut chunks, mut decodes) = (Vec::new(), Vec::with_capacity(batch.scheduled.len()));
-        for scheduled in &batch.scheduled {
-            match scheduled.tokens {
-                1 => decodes.push(scheduled.history),
-                tokens => chunks.push((tokens, scheduled.history)),
-            }
-        }
-        if batch.is_empty() {
+        let Some(varlen) = self.varlen.as_ref().filter(|_| !batch.is_empty()) else {
             return latency.attention(&batch.shape.attention());
-        }
-        let launched = if wave.is_captured { wave.tokens } else { decodes.len() as u64 };
-        varlen.time(latency, &chunks, &mut decodes, launched)
+        };
+        let chunks = batch.scheduled.iter().filter(|scheduled| scheduled.tokens > 1);
+        let chunks = chunks.map(|scheduled| (scheduled.tokens, scheduled.history));
+        let decodes = batch.decodes();
+        let launched = if wave.is_captured { wave.tokens } else { decodes.count };
+        varlen.time(latency, chunks, &decodes, launched)
     }
 
     fn push_experts(&self, group_tokens: u64, ops: &mut Vec<Op>) {
@@ -388,10 +473,11 @@ impl<'d> PassBuilder<'d> {
         }
     }
 
-    fn expert_times(&mut self, tokens: u64, num_routings: usize) -> Vec<Duration> {
-        let Some(router) = &mut self.experts else { return Vec::new() };
+    fn route_experts(&mut self, tokens: u64, num_routings: usize, times: &mut Vec<Duration>) {
+        times.clear();
+        let Some(router) = &mut self.experts else { return };
         let (num_ranks, local_ranks) = (self.spec.tp as usize, self.spec.local_ep as usize);
-        let mut times = vec![Duration::ZERO; num_routings * num_ranks];
+        times.resize(num_routings * num_ranks, Duration::ZERO);
         for (layer, block) in (0..).zip(times.chunks_mut(num_ranks)) {
             let loads = &router.route(layer, tokens)[self.first_expert_rank..][..local_ranks];
             for (time, load) in block.iter_mut().zip(loads) {
@@ -400,8 +486,12 @@ impl<'d> PassBuilder<'d> {
                 }
             }
         }
-        times
     }
+}
+
+/// Tensor sizes of a layer of `spec` in a step of `tokens` tokens.
+fn sizes(spec: &InstanceSpec, layer: Layer, tokens: u64) -> TensorSizes {
+    spec.model.sizes(layer, tokens, 0, u64::from(spec.tp), spec.element_bytes)
 }
 
 /// Bytes of the hidden state of `tokens` tokens.

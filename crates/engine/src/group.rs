@@ -15,7 +15,8 @@ use crate::deployment::{Deployment, Engine, GroupSpec, Polling};
 use crate::forward::{ForwardPass, PassBuilder, WaveShape, hidden_state_bytes};
 use crate::graphs::{Layout, labelled_graphs};
 use crate::labels::{MemberGraphs, WaveGraphs};
-use crate::observer::{GroupTotals, MemberStep, Observer, Wave};
+use crate::layer_times::SharedTimes;
+use crate::observer::{GroupTotals, MemberStep, Observer, StepWork, Wave};
 
 /// Passes after which members ask each other whether they are done.
 const PASSES_TO_AGREE: u64 = 32;
@@ -27,6 +28,8 @@ pub(crate) struct Group<'d> {
     polling: Polling,
     engine: Engine,
     builders: Vec<PassBuilder<'d>>,
+    /// The pass of each member in the latest wave.
+    passes_of_members: Vec<ForwardPass>,
     seats: Vec<Seat>,
     pub(crate) totals: GroupTotals,
     /// Passes since the members began to keep pace, where they agree on being done (see [`Group::keeps_pace`]).
@@ -61,7 +64,8 @@ impl Seat {
 }
 
 impl<'d> Group<'d> {
-    pub(crate) fn new(id: GroupId, deployment: &'d Deployment) -> Self {
+    /// The group `id`, which shares what layers take with those made before it.
+    pub(crate) fn new(id: GroupId, deployment: &'d Deployment, times: &mut SharedTimes) -> Self {
         let spec = &deployment.groups[id.index()];
         let options = &deployment.options;
         let routes_block_by_block = |instance: &InstanceId| {
@@ -72,7 +76,7 @@ impl<'d> Group<'d> {
         let builder = |(member, instance): (usize, &InstanceId)| {
             let instance_spec = &deployment.instances[instance.index()];
             let seed = options.seed.wrapping_add(1 + u64::from(instance.0));
-            let builder = PassBuilder::new(instance_spec, options, seed, member);
+            let builder = PassBuilder::new(instance_spec, options, seed, member, times);
             if has_one_block { builder.with_one_block() } else { builder }
         };
         let seat = |instance: &InstanceId| {
@@ -86,6 +90,7 @@ impl<'d> Group<'d> {
             polling: options.polling,
             engine: options.engine,
             builders: spec.members.iter().enumerate().map(builder).collect(),
+            passes_of_members: vec![ForwardPass::default(); spec.members.len()],
             seats: spec.members.iter().map(seat).collect(),
             totals: GroupTotals::default(),
             passes: 0,
@@ -96,6 +101,16 @@ impl<'d> Group<'d> {
 
     pub(crate) fn num_members(&self) -> usize {
         self.spec.members.len()
+    }
+
+    /// How many of the longest decodes of a member's batch it looks at.
+    pub(crate) fn num_longest(&self, member: usize) -> usize {
+        self.builders[member].num_longest()
+    }
+
+    /// The pass of each member in the latest wave.
+    pub(crate) fn passes(&self) -> &[ForwardPass] {
+        &self.passes_of_members
     }
 
     /// Whether a member could take another batch.
@@ -120,7 +135,7 @@ impl<'d> Group<'d> {
     /// Gives a member its next batch, which its host has yet to make ready; returns how long that takes.
     pub(crate) fn prepare(&mut self, member: usize, batch: Batch) -> Duration {
         let host = self.engine.host();
-        let sequences = host.sequence * batch.scheduled.len() as u64;
+        let sequences = host.sequence * batch.num_sequences();
         let time = host.step + sequences + host.new_request * batch.new_requests;
         match time {
             Duration::ZERO => self.offer(member, batch),
@@ -152,18 +167,22 @@ impl<'d> Group<'d> {
         self.seats[member].pending = Some(batch);
     }
 
-    /// Starts the wave that every member is ready for; returns the pass of each member.
-    pub(crate) fn start(&mut self, now: Instant, observer: &mut dyn Observer) -> Vec<ForwardPass> {
+    /// Starts the wave that every member is ready for; [`passes`](Self::passes) says what it runs.
+    pub(crate) fn start(&mut self, now: Instant, observer: &mut dyn Observer) {
         let wave = self.pad();
-        let batches: Vec<&mut Batch> = self.seats.iter_mut().filter_map(|seat| seat.pending.as_mut()).collect();
-        assert_eq!(batches.len(), self.spec.members.len(), "a member is missing from the wave");
-        let mut passes = Vec::with_capacity(batches.len());
         self.latest.clear();
-        for ((batch, builder), &instance) in batches.into_iter().zip(&mut self.builders).zip(&self.spec.members) {
-            let (sequences, tokens) = (batch.scheduled.len() as u64, batch.num_tokens());
-            let pass = builder.build(batch, wave);
-            self.latest.push(MemberStep { instance, sequences, tokens, work: pass.work(builder.spec(), batch) });
-            passes.push(pass);
+        let wants_work = observer.wants_work();
+        let members = self.seats.iter_mut().zip(&mut self.builders).zip(&mut self.passes_of_members);
+        for (((seat, builder), pass), &instance) in members.zip(&self.spec.members) {
+            let batch = seat.pending.as_mut().expect("every member has a batch");
+            builder.build(batch, wave, pass);
+            let work = if wants_work { pass.work(builder.spec(), batch) } else { StepWork::default() };
+            self.latest.push(MemberStep {
+                instance,
+                sequences: batch.num_sequences(),
+                tokens: batch.num_tokens(),
+                work,
+            });
         }
         self.passes += 1;
         for seat in &mut self.seats {
@@ -172,12 +191,11 @@ impl<'d> Group<'d> {
             seat.running.extend(seat.pending.take());
         }
         if observer.wants_graphs(self.id, self.totals.waves) {
-            self.tell_graphs(&passes, now, observer);
+            self.tell_graphs(&self.passes_of_members, now, observer);
         }
-        self.count(wave.tokens, &passes[0]);
+        self.count(wave.tokens);
         let padded_tokens = wave.tokens;
         observer.wave_started(&Wave { group: self.id, start: now, padded_tokens, members: &self.latest });
-        passes
     }
 
     /// Pads the pending batches to what they are launched as.
@@ -269,11 +287,11 @@ impl<'d> Group<'d> {
         self.seats[member].running.pop_front().expect("only a running step can end")
     }
 
-    fn count(&mut self, padded_tokens: u64, pass: &ForwardPass) {
+    fn count(&mut self, padded_tokens: u64) {
         let spec = self.builders[0].spec();
         self.latest_bytes = hidden_state_bytes(&spec.model, padded_tokens, spec.element_bytes);
         self.totals.waves += 1;
-        for (collective, times) in pass.collectives() {
+        for (collective, times) in self.passes_of_members[0].collectives() {
             let kind = CollectiveKind::ALL.iter().position(|&kind| kind == collective.kind);
             self.totals.collective_bytes[kind.expect("ALL has every kind")] += collective.bytes * times;
         }

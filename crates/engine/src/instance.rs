@@ -3,18 +3,30 @@
 //! The scheduler is vLLM V1's (`Scheduler.schedule` and `update_from_output`): sequences already running are served
 //! first, in order of admission, and only they may preempt, from the tail of the running list. Waiting requests are
 //! admitted while the budget lasts, first come first served, and never in a step that preempted.
+//!
+//! That loop looks at every running sequence, and most of the time it would find that each computes one more token. So
+//! sequences that decode are left alone ([`Decoding`]), and only those that catch up with their prompts are looked at
+//! ([`Instance::serve_in_step`]), as long as everybody gets what it wants whatever the order: where blocks or budget may
+//! run short, and where the batches in flight overlap in other ways than one after the other, all are
+//! ([`Instance::serve_one_by_one`]).
 
 use std::collections::VecDeque;
+use std::mem;
 
 use kvcache::{KvCache, TierHit, TierPool};
 use slab::Slab;
 use units::{Instant, RequestId};
 
 use crate::batch::{Batch, Scheduled, SequenceKey};
+use crate::decoding::{Admission, Decoding, Span};
 use crate::deployment::{InstanceSpec, Polling, Role, RunOptions, TierSpec};
 use crate::entry::Call;
-use crate::observer::InstanceTotals;
+use crate::observer::{InstanceTotals, Observer};
 use crate::sequence::Sequence;
+use crate::tokens::StepLog;
+
+/// Steps in the log before it is looked through for what nobody needs.
+const LOG_STEPS_MIN: usize = 1024;
 
 #[derive(Debug)]
 pub(crate) struct Instance<'d> {
@@ -24,10 +36,32 @@ pub(crate) struct Instance<'d> {
     counts_in_flight: bool,
     /// Whether batches are formed with tokens that batches in flight have yet to yield.
     plans_ahead: bool,
+    /// Whether a running sequence takes part in every batch, so that it can be left alone while it decodes.
+    keeps_step: bool,
+    /// How many of the longest decodes the time of attention depends on.
+    longest_max: usize,
     kv: KvCache,
     sequences: Slab<Sequence>,
     /// In order of admission.
-    running: Vec<SequenceKey>,
+    running: Vec<(Admission, SequenceKey)>,
+    num_admitted: Admission,
+    /// Running sequences that are left alone.
+    decoding: Decoding,
+    /// The other running ones that have something to compute, in order of admission.
+    catching_up: Vec<(Admission, SequenceKey)>,
+    /// Those that began to decode with the latest batch.
+    joined: Vec<SequenceKey>,
+    /// Those whose blocks grow in a batch, for [`Instance::grow_in_order`] to use again.
+    growing: Vec<(Admission, SequenceKey, bool)>,
+    /// What those that were left alone have in the batch of this number, which was in flight when that ended.
+    unsettled: (u64, Vec<Scheduled>),
+    /// Batches formed, and those of them that ended.
+    num_formed: u64,
+    num_ended: u64,
+    log: StepLog,
+    log_steps_max: usize,
+    /// Batches to be used again.
+    spare: Vec<Batch>,
     /// Preempted sequences, latest victim first, then by arrival and id.
     waiting: VecDeque<SequenceKey>,
     /// Prefilled elsewhere, and waiting here for room for their KV.
@@ -45,19 +79,45 @@ pub(crate) struct Departures {
 }
 
 impl<'d> Instance<'d> {
-    pub(crate) fn new(spec: &'d InstanceSpec, tier: Option<&'d TierSpec>, options: &RunOptions) -> Self {
+    /// An instance whose attention asks for `longest_max` of the longest decodes of a batch.
+    pub(crate) fn new(
+        spec: &'d InstanceSpec,
+        tier: Option<&'d TierSpec>,
+        options: &RunOptions,
+        longest_max: usize,
+    ) -> Self {
+        let counts_in_flight = options.polling == Polling::Reference;
+        let plans_ahead = options.engine.is_asynchronous();
         Self {
             spec,
             tier,
-            counts_in_flight: options.polling == Polling::Reference,
-            plans_ahead: options.engine.is_asynchronous(),
+            counts_in_flight,
+            plans_ahead,
+            keeps_step: (spec.pp == 1 || plans_ahead) && !counts_in_flight && spec.pim.is_none(),
+            longest_max,
             kv: KvCache::new(spec.kv.num_blocks, spec.kv.block_size, spec.kv.prefix_caching),
             sequences: Slab::new(),
             running: Vec::new(),
+            num_admitted: 0,
+            decoding: Decoding::new(spec.kv.block_size),
+            catching_up: Vec::new(),
+            joined: Vec::new(),
+            growing: Vec::new(),
+            unsettled: (0, Vec::new()),
+            num_formed: 0,
+            num_ended: 0,
+            log: StepLog::starting_at(1),
+            log_steps_max: LOG_STEPS_MIN,
+            spare: Vec::new(),
             waiting: VecDeque::new(),
             arriving: VecDeque::new(),
             totals: InstanceTotals::default(),
         }
+    }
+
+    /// When its steps ended.
+    pub(crate) fn log(&self) -> &StepLog {
+        &self.log
     }
 
     pub(crate) fn num_running(&self) -> u64 {
@@ -102,7 +162,8 @@ impl<'d> Instance<'d> {
     }
 
     /// Takes over a sequence that was prefilled elsewhere, as soon as there is room for its KV.
-    pub(crate) fn take_over(&mut self, sequence: Sequence, tiers: &mut [TierPool]) {
+    pub(crate) fn take_over(&mut self, mut sequence: Sequence, tiers: &mut [TierPool]) {
+        sequence.hand_over();
         self.arriving.push_back(sequence);
         self.admit_arriving(tiers);
         // It is the last to be admitted: if any is left, it is.
@@ -121,24 +182,41 @@ impl<'d> Instance<'d> {
             }
             let key = self.sequences.insert(sequence);
             self.write_through(key, hit_blocks, tiers);
-            self.running.push(key);
+            self.start_running(key);
         }
+    }
+
+    /// Puts a sequence at the end of those that run.
+    fn start_running(&mut self, key: SequenceKey) {
+        let admission = self.num_admitted;
+        self.num_admitted += 1;
+        self.sequences[key].admission = admission;
+        self.running.push((admission, key));
+        self.catching_up.push((admission, key));
     }
 
     /// Forms the next step's batch, if there is anything to run.
     pub(crate) fn form_batch(&mut self, now: Instant, tiers: &mut [TierPool]) -> Option<Batch> {
         self.admit_arriving(tiers);
         self.see_waiting(now);
-        let mut batch = Batch::default();
+        let mut batch = self.spare.pop().unwrap_or_default();
+        batch.begin(self.num_formed + 1, self.longest_max);
         let mut budget = self.spec.scheduler.max_num_batched_tokens;
-        let preempted = self.schedule_running(&mut batch, &mut budget, tiers);
+        let preempted = !self.serve_in_step(now, &mut batch, &mut budget, tiers)
+            && self.serve_one_by_one(&mut batch, &mut budget, tiers);
         if !preempted {
             self.schedule_waiting(now, &mut batch, &mut budget, tiers);
         }
+        self.catching_up.retain(|&(_, key)| self.sequences[key].catches_up());
         for scheduled in &batch.scheduled {
             self.sequences[scheduled.sequence].scheduled_at(now);
         }
-        (!batch.is_empty()).then_some(batch)
+        if batch.is_empty() {
+            self.spare.push(batch);
+            return None;
+        }
+        self.num_formed += 1;
+        Some(batch)
     }
 
     /// Notes which requests are here: the engine looks at them now.
@@ -152,12 +230,92 @@ impl<'d> Instance<'d> {
         }
     }
 
-    /// Serves the running sequences; returns whether any was preempted.
-    fn schedule_running(&mut self, batch: &mut Batch, budget: &mut u64, tiers: &mut [TierPool]) -> bool {
+    /// Serves the running sequences without looking at those that decode; returns whether it could.
+    fn serve_in_step(&mut self, now: Instant, batch: &mut Batch, budget: &mut u64, tiers: &mut [TierPool]) -> bool {
+        let number = batch.number;
+        let num_decoding = self.decoding.len() as u64;
+        if !self.keeps_step || num_decoding > *budget {
+            return false;
+        }
+        let mut left = *budget - num_decoding;
+        let mut num_blocks = self.decoding.takers(number).len() as u64;
+        let mut wanted = 0;
+        for &(_, key) in &self.catching_up {
+            let sequence = &self.sequences[key];
+            let tokens = self.capped(sequence.missing_tokens());
+            wanted += tokens;
+            let tokens = tokens.min(left);
+            left -= tokens;
+            num_blocks += self.kv.num_missing(&sequence.blocks, sequence.computed_tokens + tokens);
+        }
+        let comes_last = || self.running[self.running.len() - self.catching_up.len()..] == self.catching_up[..];
+        if num_blocks > u64::from(self.kv.num_free()) || (wanted > *budget - num_decoding && !comes_last()) {
+            return false;
+        }
+        *budget -= num_decoding;
+        // A batch that is formed before another has ended may hold sequences without a first token.
+        for key in self.joined.drain(..) {
+            self.sequences[key].scheduled_at(now);
+        }
+        batch.push_decoding(self.decoding.lengths(number), self.decoding.longest(number));
+        if self.kv.is_caching() {
+            self.grow_in_order(batch, budget, tiers);
+        } else {
+            assert!(self.kv.take_ahead(self.decoding.takers(number).len() as u32), "there are blocks for all");
+            for index in 0..self.catching_up.len() {
+                self.catch_up(self.catching_up[index].1, batch, budget, tiers);
+            }
+        }
+        while let Some((admission, key)) = self.decoding.next_leaving(number) {
+            let span = self.sequences[key].span.expect("it decodes");
+            self.decoding.leave(span, admission);
+            batch.leaving.push((admission, key));
+        }
+        true
+    }
+
+    /// Gives blocks to those that take or fill one in this batch, and to those that catch up, in order of admission: what
+    /// is indexed last under a hash is what is found.
+    fn grow_in_order(&mut self, batch: &mut Batch, budget: &mut u64, tiers: &mut [TierPool]) {
+        let number = batch.number;
+        let mut growing = mem::take(&mut self.growing);
+        growing.extend(self.decoding.takers(number).iter().map(|&(admission, key)| (admission, key, true)));
+        if self.spec.kv.block_size > 1 {
+            growing.extend(self.decoding.fillers(number).iter().map(|&(admission, key)| (admission, key, true)));
+        }
+        growing.extend(self.catching_up.iter().map(|&(admission, key)| (admission, key, false)));
+        growing.sort_unstable();
+        for (_, key, decodes) in growing.drain(..) {
+            if !decodes {
+                self.catch_up(key, batch, budget, tiers);
+                continue;
+            }
+            let sequence = &self.sequences[key];
+            let tokens = sequence.computed_tokens + sequence.span.map_or(0, |span| span.num_until(number));
+            assert!(self.allocate(key, tokens, 0, batch, tiers), "there are blocks for all");
+        }
+        self.growing = growing;
+    }
+
+    /// Serves a sequence that catches up, for which there are blocks.
+    fn catch_up(&mut self, key: SequenceKey, batch: &mut Batch, budget: &mut u64, tiers: &mut [TierPool]) {
+        let sequence = &self.sequences[key];
+        let computed = sequence.computed_tokens;
+        let tokens = self.capped(sequence.missing_tokens()).min(*budget);
+        if tokens > 0 {
+            assert!(self.allocate(key, computed + tokens, 0, batch, tiers), "there are blocks for all");
+            self.advance(key, tokens, 0, batch);
+            *budget -= tokens;
+        }
+    }
+
+    /// Serves the running sequences one by one; returns whether any was preempted.
+    fn serve_one_by_one(&mut self, batch: &mut Batch, budget: &mut u64, tiers: &mut [TierPool]) -> bool {
+        self.settle_all();
         let mut preempted = false;
         let mut index = 0;
-        while index < self.running.len() && *budget > 0 {
-            let key = self.running[index];
+        'served: while index < self.running.len() && *budget > 0 {
+            let (_, key) = self.running[index];
             let sequence = &self.sequences[key];
             let (computed, missing) = (sequence.computed_tokens, sequence.missing_tokens());
             if missing == 0 {
@@ -168,18 +326,44 @@ impl<'d> Instance<'d> {
             }
             let tokens = self.capped(missing).min(*budget);
             while !self.allocate(key, computed + tokens, 0, batch, tiers) {
-                let victim = self.running.pop().expect("the sequence that asks is still running");
+                let (_, victim) = self.running.pop().expect("the sequence that asks is still running");
                 self.preempt(victim);
                 preempted = true;
                 if victim == key {
-                    return true;
+                    break 'served;
                 }
             }
             self.advance(key, tokens, 0, batch);
             *budget -= tokens;
             index += 1;
         }
+        self.catching_up.clone_from(&self.running);
         preempted
+    }
+
+    /// Ends that sequences are left alone.
+    fn settle_all(&mut self) {
+        self.joined.clear();
+        if self.decoding.is_empty() && self.num_formed == self.num_ended {
+            return;
+        }
+        self.decoding.clear();
+        let number = self.num_formed;
+        for &(_, key) in &self.running {
+            let sequence = &mut self.sequences[key];
+            let Some(span) = sequence.span else { continue };
+            sequence.settle(self.num_formed, self.num_ended, &self.log);
+            if !self.kv.is_caching() {
+                self.kv.credit(&mut sequence.blocks, sequence.computed_tokens);
+            }
+            if number > self.num_ended && (span.first..=span.last).contains(&number) {
+                if self.unsettled.0 != number {
+                    self.unsettled.1.clear();
+                    self.unsettled.0 = number;
+                }
+                self.unsettled.1.push(sequence.scheduled(key, 1, sequence.computed_tokens - 1));
+            }
+        }
     }
 
     /// Admits waiting requests, in order, up to the first that cannot start.
@@ -208,7 +392,7 @@ impl<'d> Instance<'d> {
                 return;
             }
             self.waiting.pop_front();
-            self.running.push(key);
+            self.start_running(key);
             self.admit(key, found, batch);
             // The decode side needs the KV of what is not computed here just as well.
             let found_tokens = if self.counts_in_flight { 0 } else { found.tokens() };
@@ -267,11 +451,6 @@ impl<'d> Instance<'d> {
         let sequence = &mut self.sequences[key];
         let history = sequence.computed_tokens;
         batch.push(Scheduled {
-            sequence: key,
-            id: sequence.id,
-            preemptions: sequence.preemptions,
-            tokens,
-            history,
             pim_length: match self.counts_in_flight {
                 // LLMServingSim takes the prompt's length, whatever has been generated since.
                 true => sequence.has_first_token.then_some(sequence.input_tokens),
@@ -279,11 +458,28 @@ impl<'d> Instance<'d> {
             },
             // LLMServingSim forgets them where it halves a batch.
             kv_send_tokens: if self.counts_in_flight { 0 } else { kv_send_tokens },
+            ..sequence.scheduled(key, tokens, history)
         });
         sequence.computed_tokens += tokens;
         sequence.batches_in_flight += 1;
-        if self.plans_ahead && sequence.computed_tokens == sequence.reached_tokens + sequence.tokens_in_flight {
+        let yields = sequence.computed_tokens == sequence.reached_tokens + sequence.tokens_in_flight;
+        if yields && self.plans_ahead {
             sequence.tokens_in_flight += 1;
+        }
+        if yields && self.keeps_step && self.spec.role != Role::Prefill {
+            self.leave_alone(key, batch.number);
+        }
+    }
+
+    /// Leaves a sequence alone from the batch after `number` on, up to its last, if there is one.
+    fn leave_alone(&mut self, key: SequenceKey, number: u64) {
+        let sequence = &mut self.sequences[key];
+        let num_batches = sequence.target_tokens - 1 - sequence.computed_tokens;
+        if num_batches > 0 {
+            let span = Span::new(number + 1, number + num_batches, sequence.computed_tokens);
+            sequence.span = Some(span);
+            self.decoding.join(span, sequence.admission, key);
+            self.joined.push(key);
         }
     }
 
@@ -329,28 +525,57 @@ impl<'d> Instance<'d> {
     }
 
     /// Takes in what a batch yielded.
-    pub(crate) fn complete(&mut self, batch: &Batch, now: Instant, departures: &mut Departures) {
+    pub(crate) fn complete(
+        &mut self,
+        mut batch: Batch,
+        now: Instant,
+        departures: &mut Departures,
+        observer: &mut dyn Observer,
+    ) {
         self.totals.steps += 1;
-        self.totals.dummy_steps += u64::from(batch.is_empty());
-        let num_sequences = self.sequences.len();
-        let mut waiting_departs = false;
+        if batch.is_empty() {
+            self.totals.dummy_steps += 1;
+            return;
+        }
+        self.note_end(batch.number, now);
+        if self.unsettled.0 == batch.number {
+            batch.scheduled.append(&mut self.unsettled.1);
+            batch.scheduled.sort_by_key(|scheduled| scheduled.admission);
+            batch.leaving.clear();
+        } else if batch.num_decoding > 0 {
+            self.totals.generated_tokens += batch.num_decoding;
+            observer.tokens_yielded(self.log.since_last(batch.number), batch.num_decoding);
+        }
+        // Both lists are in order of admission, and so do sequences depart.
+        let mut leaving = batch.leaving.drain(..).peekable();
         for scheduled in &batch.scheduled {
-            if self.yields(scheduled, now) {
-                // A preempted sequence may have had its last token in flight.
-                waiting_departs |= self.sequences[scheduled.sequence].preemptions != scheduled.preemptions;
+            while let Some((_, key)) = leaving.next_if(|leaving| leaving.0 < scheduled.admission) {
+                self.depart(key, departures);
+            }
+            if self.yields(scheduled, batch.number, observer) {
                 self.depart(scheduled.sequence, departures);
             }
         }
-        if self.sequences.len() < num_sequences {
-            self.running.retain(|&key| self.sequences.contains(key));
+        for (_, key) in leaving {
+            self.depart(key, departures);
         }
-        if waiting_departs && self.plans_ahead {
-            self.waiting.retain(|&key| self.sequences.contains(key));
+        self.spare.push(batch);
+    }
+
+    /// Notes that a batch ended, and forgets the ends that nobody needs when it has become many.
+    fn note_end(&mut self, number: u64, now: Instant) {
+        self.num_ended += 1;
+        assert_eq!(number, self.num_ended, "batches end in the order in which they were formed");
+        if self.log.len() >= self.log_steps_max {
+            let wanted = self.sequences.iter().filter_map(|(_, sequence)| sequence.oldest_step());
+            self.log.forget_before(wanted.min().unwrap_or(number - 1));
+            self.log_steps_max = LOG_STEPS_MIN.max(2 * self.log.len());
         }
+        self.log.push(now);
     }
 
     /// Takes in what a batch yielded for one sequence; returns whether it is through here.
-    fn yields(&mut self, scheduled: &Scheduled, now: Instant) -> bool {
+    fn yields(&mut self, scheduled: &Scheduled, step: u64, observer: &mut dyn Observer) -> bool {
         // With several batches in flight, the sequence may have finished with an earlier one, or lost its blocks.
         let Some(sequence) = self.sequences.get_mut(scheduled.sequence).filter(|other| other.id == scheduled.id) else {
             return false;
@@ -375,14 +600,26 @@ impl<'d> Instance<'d> {
         }
         let is_first_token = !sequence.has_first_token;
         sequence.tokens_in_flight = sequence.tokens_in_flight.saturating_sub(1);
-        sequence.token_at(now);
+        if let Some(latency) = sequence.token_at(step, &self.log) {
+            observer.tokens_yielded(latency, 1);
+        }
         self.totals.generated_tokens += 1;
         sequence.is_finished() || (is_first_token && self.spec.role == Role::Prefill)
     }
 
+    /// Lets a sequence go that is through here.
     fn depart(&mut self, key: SequenceKey, departures: &mut Departures) {
         let mut sequence = self.sequences.remove(key);
+        sequence.settle(self.num_formed, self.num_ended, &self.log);
+        if !self.kv.is_caching() {
+            self.kv.credit(&mut sequence.blocks, sequence.computed_tokens);
+        }
         self.kv.release(&mut sequence.blocks);
+        match self.running.binary_search_by_key(&sequence.admission, |running| running.0) {
+            Ok(place) => drop(self.running.remove(place)),
+            // A preempted sequence may have had its last token in flight.
+            Err(_) => self.waiting.retain(|&waiting| waiting != key),
+        }
         if sequence.is_finished() {
             self.totals.finished_requests += 1;
             departures.finished.push(sequence);

@@ -4,6 +4,7 @@ use network::CollectiveKind;
 use units::{Duration, GroupId, InstanceId, Instant, RequestId};
 
 use crate::labels::WaveGraphs;
+use crate::tokens::TokenLatencies;
 
 /// Watches a run. Every method does nothing unless overridden.
 pub trait Observer {
@@ -12,9 +13,20 @@ pub trait Observer {
         let _ = (instance, now);
     }
 
+    /// So many tokens came `latency` after the one before of the same request. All tokens of a run are told, but for the
+    /// first of each request.
+    fn tokens_yielded(&mut self, latency: Duration, num_tokens: u64) {
+        let _ = (latency, num_tokens);
+    }
+
     /// A request yielded its last token.
     fn request_finished(&mut self, request: &FinishedRequest<'_>) {
         let _ = request;
+    }
+
+    /// Whether it uses [`MemberStep::work`]. Where it does not, the work is not added up, and comes as nothing.
+    fn wants_work(&self) -> bool {
+        true
     }
 
     /// All members of a group have a batch and start on it.
@@ -65,7 +77,7 @@ pub struct FinishedRequest<'a> {
     /// From arrival to the first token.
     pub ttft: Duration,
     /// Inter-token latency of every token after the first.
-    pub itl: &'a [Duration],
+    pub itl: TokenLatencies<'a>,
     /// When it passed through its engine.
     pub stamps: Stamps,
     /// Tokens of its prompt found in the prefix cache when it was first admitted.

@@ -264,9 +264,9 @@ impl PolledClock {
         if !cluster.group(group).is_ready() {
             return;
         }
-        let passes = cluster.start_wave(group, self.machine.now(), observer);
+        cluster.start_wave(group, self.machine.now(), observer);
         let mut own = 0;
-        for (pass, &member) in passes.iter().zip(&cluster.group(group).spec.members) {
+        for (pass, &member) in cluster.group(group).passes().iter().zip(&cluster.group(group).spec.members) {
             let station = &mut self.stations[member.index()];
             let spec = &cluster.deployment.instances[member.index()];
             let graphs = graphs(pass, spec, station.rank_in_group, Layout::Converted);

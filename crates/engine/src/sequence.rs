@@ -3,9 +3,12 @@
 use kvcache::{BlockHash, BlockTable};
 use units::{Duration, InstanceId, Instant, RequestId};
 
+use crate::batch::{Scheduled, SequenceKey};
+use crate::decoding::{Admission, Span};
 use crate::entry::Call;
 use crate::observer::{FinishedRequest, Stamps};
 use crate::router::RoutedRequest;
+use crate::tokens::{StepLog, TokenLatencies, TokenRun, TokenRuns};
 
 /// A request's progress through its instance. There is no prefill phase and no decode phase: in every step a sequence
 /// catches up, as far as it may, from the tokens it has computed to the length it has reached.
@@ -13,6 +16,11 @@ use crate::router::RoutedRequest;
 pub(crate) struct Sequence {
     pub(crate) id: RequestId,
     pub(crate) arrival: Instant,
+    /// Its place among the running; of no meaning before it is admitted.
+    pub(crate) admission: Admission,
+    /// The batches in which it decodes without being looked at. What they add to the counts below is not in them until
+    /// [`settle`](Self::settle).
+    pub(crate) span: Option<Span>,
     pub(crate) input_tokens: u64,
     /// Length at which it ends: prompt and output.
     pub(crate) target_tokens: u64,
@@ -39,7 +47,7 @@ pub(crate) struct Sequence {
     queuing_delay: Duration,
     ttft: Duration,
     latest_token: Instant,
-    itl: Vec<Duration>,
+    tokens: TokenRuns,
 }
 
 impl Sequence {
@@ -47,6 +55,8 @@ impl Sequence {
         Self {
             id,
             arrival,
+            admission: 0,
+            span: None,
             input_tokens: call.input_tokens,
             target_tokens: call.input_tokens + call.output_tokens,
             computed_tokens: 0,
@@ -64,7 +74,7 @@ impl Sequence {
             queuing_delay: Duration::ZERO,
             ttft: Duration::ZERO,
             latest_token: arrival,
-            itl: Vec::new(),
+            tokens: TokenRuns::new(),
         }
     }
 
@@ -76,16 +86,73 @@ impl Sequence {
         }
     }
 
-    /// Notes a token.
-    pub(crate) fn token_at(&mut self, now: Instant) {
+    /// Notes a token that `step` yielded, the latest in the `log` of its instance; returns the time since the one before,
+    /// if there was one.
+    pub(crate) fn token_at(&mut self, step: u64, log: &StepLog) -> Option<Duration> {
+        let now = log.end(step);
+        let before = self.latest_token;
         self.reached_tokens += 1;
-        if self.has_first_token {
-            self.itl.push(now - self.latest_token);
-        } else {
+        self.latest_token = now;
+        if !self.has_first_token {
             self.has_first_token = true;
             self.ttft = now - self.arrival;
+            self.tokens.push(TokenRun { lead: None, first: step, more: 0 });
+            return None;
         }
-        self.latest_token = now;
+        let latency = now - before;
+        match self.tokens.last_mut() {
+            Some(run) if run.last() + 1 == step => run.more += 1,
+            _ => self.tokens.push(TokenRun { lead: Some(latency), first: step, more: 0 }),
+        }
+        Some(latency)
+    }
+
+    /// Takes in what it did unseen in its span, of which batches up to `formed` were formed and those up to `completed`
+    /// ended as `log` says; it is looked at from here on.
+    pub(crate) fn settle(&mut self, formed: u64, completed: u64, log: &StepLog) {
+        let Some(span) = self.span.take() else { return };
+        let (num_formed, num_completed) = (span.num_until(formed), span.num_until(completed));
+        self.computed_tokens += num_formed;
+        // They yield a token each.
+        self.batches_in_flight += (num_formed - num_completed) as u32;
+        self.tokens_in_flight += num_formed - num_completed;
+        if num_completed > 0 {
+            self.reached_tokens += num_completed;
+            let run = self.tokens.last_mut().expect("what decodes has its first token");
+            assert_eq!(run.last() + 1, span.first, "it decodes from its latest token on");
+            run.more += num_completed;
+            self.latest_token = log.end(run.last());
+        }
+    }
+
+    /// The oldest step in whose end it has an interest.
+    pub(crate) fn oldest_step(&self) -> Option<u64> {
+        self.tokens.first().map(|run| run.first)
+    }
+
+    /// Leaves what the instance that prefilled it knows of its steps.
+    pub(crate) fn hand_over(&mut self) {
+        assert!(self.tokens.iter().all(|run| run.lead.is_none() && run.more == 0), "it has its first token only");
+        self.tokens.clear();
+    }
+
+    /// Its part of a batch that computes `tokens` tokens after the `history` that it has.
+    pub(crate) fn scheduled(&self, key: SequenceKey, tokens: u64, history: u64) -> Scheduled {
+        Scheduled {
+            sequence: key,
+            id: self.id,
+            admission: self.admission,
+            preemptions: self.preemptions,
+            tokens,
+            history,
+            pim_length: None,
+            kv_send_tokens: 0,
+        }
+    }
+
+    /// Whether it has to be looked at for the next batch.
+    pub(crate) fn catches_up(&self) -> bool {
+        self.span.is_none() && self.missing_tokens() > 0
     }
 
     /// Tokens that it has yet to compute, those that batches in flight will yield included. The last token of all is never
@@ -107,8 +174,13 @@ impl Sequence {
         }
     }
 
-    /// What is told of it, where a token takes `delivery` to its client.
-    pub(crate) fn record(&self, instance: InstanceId, delivery: Duration) -> FinishedRequest<'_> {
+    /// What is told of it, where a token takes `delivery` to its client and `log` is that of its instance.
+    pub(crate) fn record<'a>(
+        &'a self,
+        instance: InstanceId,
+        delivery: Duration,
+        log: &'a StepLog,
+    ) -> FinishedRequest<'a> {
         FinishedRequest {
             instance,
             id: self.id,
@@ -118,7 +190,7 @@ impl Sequence {
             end: self.latest_token,
             queuing_delay: self.queuing_delay,
             ttft: self.ttft,
-            itl: &self.itl,
+            itl: TokenLatencies::Steps { runs: &self.tokens, log },
             stamps: Stamps {
                 queued: self.queued.unwrap_or(self.arrival),
                 first_scheduled: self.first_scheduled.unwrap_or(self.latest_token),

@@ -15,7 +15,7 @@ use units::Duration;
 
 pub use analytic::{Analytic, GpuConstants};
 pub use measured::{Bundle, BundleName, Catalogue, Op, Profile, ProfiledLimits, Sample, read_samples};
-pub use varlen::VarlenAttention;
+pub use varlen::{Decodes, VarlenAttention};
 
 /// What one attention layer works on in one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

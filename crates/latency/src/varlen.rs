@@ -26,6 +26,21 @@ pub struct VarlenAttention {
     uneven: Option<Uneven>,
 }
 
+/// The decodes of a step, by their KV lengths in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decodes<'a> {
+    /// How many there are.
+    pub count: u64,
+    /// All their lengths together.
+    pub sum: u64,
+    /// The longest.
+    pub max: u64,
+    /// The shortest.
+    pub min: u64,
+    /// The longest, longest first: all of them, or as many as are asked for.
+    pub longest: &'a [u64],
+}
+
 /// What the decodes cost that go on when the others are through.
 #[derive(Clone, Copy, Debug)]
 struct Uneven {
@@ -56,50 +71,64 @@ impl VarlenAttention {
         Self { uneven: uneven.filter(|uneven| uneven.shared_ns > 0.0 && uneven.alone_ns > uneven.shared_ns) }
     }
 
-    /// The time of a step's attention: `chunks` of prompts, each its new tokens and those whose KV is there, and the KV
-    /// lengths of its decodes. `captured_decodes` is what the decodes are padded to; it decides over splitting.
+    /// How many of the longest decodes of a step its time depends on.
+    pub fn num_longest(&self) -> usize {
+        self.uneven.map_or(0, |uneven| uneven.few() + 1)
+    }
+
+    /// The time of a step's attention: `chunks` of prompts, each its new tokens and those whose KV is there, and its
+    /// decodes, of which the longest have to be known as far as [`num_longest`](Self::num_longest) says.
+    /// `captured_decodes` is what they are padded to; it decides over splitting.
     pub fn time(
         &self,
         latency: &dyn OpLatency,
-        chunks: &[(u64, u64)],
-        decodes: &mut [u64],
+        chunks: impl IntoIterator<Item = (u64, u64)>,
+        decodes: &Decodes<'_>,
         captured_decodes: u64,
     ) -> Duration {
-        let num_decodes = decodes.len() as u64;
-        let mean = decodes.iter().sum::<u64>().checked_div(num_decodes).unwrap_or(0);
-        let own = |&(tokens, history): &(u64, u64)| latency.attention(&even(tokens, history, 0, 0));
-        let own: Vec<Duration> = chunks.iter().map(own).collect();
-        if let Some(longest) = (0..own.len()).max_by_key(|&index| own[index]) {
-            let (tokens, history) = chunks[longest];
-            let least = latency.attention(&even(LEAST_CHUNK, 0, 0, 0));
-            let others = own.iter().enumerate().filter(|&(index, _)| index != longest);
+        let mean = decodes.sum.checked_div(decodes.count).unwrap_or(0);
+        let mut longest: Option<(Duration, (u64, u64))> = None;
+        let (mut total, mut num_chunks, mut least) = (Duration::ZERO, 0, Duration::ZERO);
+        for chunk in chunks {
+            if num_chunks == 0 {
+                least = latency.attention(&even(LEAST_CHUNK, 0, 0, 0));
+            }
+            let own = latency.attention(&even(chunk.0, chunk.1, 0, 0));
+            total += own.max(least);
+            num_chunks += 1;
+            if longest.is_none_or(|longest| own >= longest.0) {
+                longest = Some((own, chunk));
+            }
+        }
+        if let Some((own, (tokens, history))) = longest {
             // They are in the same kernel, so its launch counts once.
-            let more: Duration = others.map(|(_, &own)| own.max(least) - least).sum();
-            return latency.attention(&even(tokens, history, num_decodes, mean)) + more;
+            let more = total - own.max(least) - least * (num_chunks - 1);
+            return latency.attention(&even(tokens, history, decodes.count, mean)) + more;
         }
         match self.uneven.filter(|uneven| captured_decodes >= uneven.least_decodes) {
-            Some(uneven) => latency.attention(&even(0, 0, num_decodes, mean)) + uneven.tail(decodes),
+            Some(uneven) => latency.attention(&even(0, 0, decodes.count, mean)) + uneven.tail(decodes),
             None => latency.attention(&AttentionShape {
-                kv_decode_max: decodes.iter().copied().max().unwrap_or(0),
-                kv_decode_min: decodes.iter().copied().min().unwrap_or(0),
-                ..even(0, 0, num_decodes, mean)
+                kv_decode_max: decodes.max,
+                kv_decode_min: decodes.min,
+                ..even(0, 0, decodes.count, mean)
             }),
         }
     }
 }
 
 impl Uneven {
+    /// Decodes up to which one at a time costs more than its share.
+    fn few(&self) -> usize {
+        (self.alone_ns / self.shared_ns).ceil() as usize
+    }
+
     /// By how much the longest decodes outlast a step that shares the GPU evenly to its end. `k` decodes at a time need
     /// at least the time of one, which is more than their share while there are fewer than `alone / shared`.
-    fn tail(&self, decodes: &mut [u64]) -> Duration {
-        let few = (self.alone_ns / self.shared_ns).ceil() as usize;
-        let few = few.min(decodes.len() - 1);
-        let (longest, next, _) = decodes.select_nth_unstable_by(few, |a, b| b.cmp(a));
-        longest.sort_unstable_by(|a, b| b.cmp(a));
-        let shorter = longest.iter().skip(1).chain([&*next]);
-        let lone = longest.iter().zip(shorter).enumerate().map(|(index, (length, shorter))| {
+    fn tail(&self, decodes: &Decodes<'_>) -> Duration {
+        let few = self.few().min(decodes.count as usize - 1);
+        let lone = decodes.longest[..=few].windows(2).enumerate().map(|(index, pair)| {
             let share = (index + 1) as f64 * self.shared_ns;
-            (length - shorter) as f64 * (self.alone_ns - share).max(0.0)
+            (pair[0] - pair[1]) as f64 * (self.alone_ns - share).max(0.0)
         });
         Duration::from_ns(lone.sum::<f64>() as u64)
     }
@@ -159,12 +188,25 @@ mod tests {
 
     const KERNEL: Kernel = Kernel { measures: true };
 
+    /// The time of these chunks and decodes, which are padded to `captured`.
+    fn time(varlen: &VarlenAttention, kernel: &Kernel, chunks: &[(u64, u64)], decodes: &[u64], captured: u64) -> u64 {
+        let mut longest = decodes.to_vec();
+        longest.sort_unstable_by(|a, b| b.cmp(a));
+        let decodes = Decodes {
+            count: longest.len() as u64,
+            sum: longest.iter().sum(),
+            max: longest.first().copied().unwrap_or(0),
+            min: longest.last().copied().unwrap_or(0),
+            longest: &longest[..longest.len().min(varlen.num_longest())],
+        };
+        varlen.time(kernel, chunks.iter().copied(), &decodes, captured).ns()
+    }
+
     #[test]
     fn chunks_count_one_by_one() {
         let varlen = VarlenAttention::new(&KERNEL, Some(10), 1);
-        let time = |chunks: &[(u64, u64)], decodes: &[u64]| {
-            varlen.time(&KERNEL, chunks, &mut decodes.to_vec(), decodes.len() as u64).ns()
-        };
+        let time =
+            |chunks: &[(u64, u64)], decodes: &[u64]| time(&varlen, &KERNEL, chunks, decodes, decodes.len() as u64);
         assert_eq!(time(&[(100, 0)], &[]), 1000 + 10_000);
         // 16 × 16 is the least chunk, and goes with the launch.
         assert_eq!(time(&[(100, 0), (50, 20)], &[]), 1000 + 10_000 + 50 * 70 - 256);
@@ -182,11 +224,11 @@ mod tests {
         let mean = decodes.iter().sum::<u64>() / 18;
         let even = 1000 + 36 * mean;
         // From 600 to 1000 one is left, where 8 ns a token are lost; from 100 to 600 two, where 6 are.
-        assert_eq!(varlen.time(&KERNEL, &[], &mut decodes.clone(), 18).ns(), even + 400 * 8 + 500 * 6);
-        assert_eq!(varlen.time(&KERNEL, &[], &mut decodes.clone(), 15).ns(), even, "split");
+        assert_eq!(time(&varlen, &KERNEL, &[], &decodes, 18), even + 400 * 8 + 500 * 6);
+        assert_eq!(time(&varlen, &KERNEL, &[], &decodes, 15), even, "split");
         let unknown = VarlenAttention::new(&KERNEL, None, 1);
-        assert_eq!(unknown.time(&KERNEL, &[], &mut decodes, 18).ns(), even, "a GPU that is not known");
-        assert_eq!(varlen.time(&KERNEL, &[], &mut [300; 18], 18).ns(), 1000 + 36 * 300, "none is longer");
+        assert_eq!(time(&unknown, &KERNEL, &[], &decodes, 18), even, "a GPU that is not known");
+        assert_eq!(time(&varlen, &KERNEL, &[], &[300; 18], 18), 1000 + 36 * 300, "none is longer");
     }
 
     #[test]
@@ -195,6 +237,6 @@ mod tests {
         let varlen = VarlenAttention::new(&kernel, Some(10), 1);
         let mut decodes = vec![100; 18];
         decodes[3] = 1900;
-        assert_eq!(varlen.time(&kernel, &[], &mut decodes, 18).ns(), 1000 + 36 * 200);
+        assert_eq!(time(&varlen, &kernel, &[], &decodes, 18), 1000 + 36 * 200);
     }
 }

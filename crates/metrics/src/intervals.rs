@@ -142,6 +142,10 @@ impl IntervalMeter {
 }
 
 impl Observer for IntervalMeter {
+    fn wants_work(&self) -> bool {
+        self.power.is_some()
+    }
+
     fn wave_started(&mut self, wave: &Wave<'_>) {
         // Energy can be read only before the cluster is at work again.
         if let Some(length) = self.length {

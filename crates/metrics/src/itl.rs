@@ -6,7 +6,6 @@
 //! a megabyte. Number, mean and extremes are exact always.
 
 use hdrhistogram::Histogram;
-use rustc_hash::FxHashMap;
 use units::Duration;
 
 use crate::Spread;
@@ -30,7 +29,8 @@ pub(crate) struct InterTokenLatencies {
 
 #[derive(Clone, Debug)]
 enum Counts {
-    ByValue(FxHashMap<u64, u64>),
+    /// Values with how often they came, as they came: one may stand there more than once.
+    ByValue(Vec<(u64, u64)>),
     Histogram(Histogram<u64>),
 }
 
@@ -42,33 +42,39 @@ impl Default for InterTokenLatencies {
 
 impl InterTokenLatencies {
     fn with_values_max(values_max: usize) -> Self {
-        let counts = Counts::ByValue(FxHashMap::default());
+        let counts = Counts::ByValue(Vec::new());
         Self { counts, values_max, num_values: 0, sum_ns: 0, min_ns: u64::MAX, max_ns: 0 }
     }
 
-    /// Adds the latencies of one request.
-    pub(crate) fn record(&mut self, latencies: &[Duration]) {
-        // In steady decode many tokens in a row take equally long: one look-up serves all of them.
-        for run in latencies.chunk_by(|one, next| one == next) {
-            self.record_run(run[0].ns(), run.len() as u64);
-        }
-    }
-
-    fn record_run(&mut self, value_ns: u64, times: u64) {
-        self.num_values += times;
-        self.sum_ns += u128::from(value_ns) * u128::from(times);
+    /// Adds so many tokens of this latency.
+    pub(crate) fn record(&mut self, latency: Duration, num_tokens: u64) {
+        let value_ns = latency.ns();
+        self.num_values += num_tokens;
+        self.sum_ns += u128::from(value_ns) * u128::from(num_tokens);
         self.min_ns = self.min_ns.min(value_ns);
         self.max_ns = self.max_ns.max(value_ns);
         match &mut self.counts {
             Counts::ByValue(counts) => {
-                *counts.entry(value_ns).or_default() += times;
-                if counts.len() > self.values_max {
-                    let mut histogram = Histogram::new(SIGNIFICANT_DIGITS).expect("up to five digits are allowed");
-                    counts.iter().for_each(|(&value, &times)| add(&mut histogram, value, times));
-                    self.counts = Counts::Histogram(histogram);
+                match counts.last_mut() {
+                    Some((value, times)) if *value == value_ns => *times += num_tokens,
+                    _ => counts.push((value_ns, num_tokens)),
+                }
+                if counts.len() >= 2 * self.values_max {
+                    self.merge();
                 }
             }
-            Counts::Histogram(histogram) => add(histogram, value_ns, times),
+            Counts::Histogram(histogram) => add(histogram, value_ns, num_tokens),
+        }
+    }
+
+    /// Has every value stand there once; moves them into a histogram when they are too many even so.
+    fn merge(&mut self) {
+        let Counts::ByValue(counts) = &mut self.counts else { return };
+        merge(counts);
+        if counts.len() > self.values_max {
+            let mut histogram = Histogram::new(SIGNIFICANT_DIGITS).expect("up to five digits are allowed");
+            counts.iter().for_each(|&(value, times)| add(&mut histogram, value, times));
+            self.counts = Counts::Histogram(histogram);
         }
     }
 
@@ -76,8 +82,8 @@ impl InterTokenLatencies {
     pub(crate) fn spread(&self) -> Option<Spread> {
         match &self.counts {
             Counts::ByValue(counts) => {
-                let mut by_value: Vec<(u64, u64)> = counts.iter().map(|(&value, &times)| (value, times)).collect();
-                by_value.sort_unstable();
+                let mut by_value = counts.clone();
+                merge(&mut by_value);
                 // Each value with the rank after its last.
                 let mut end = 0;
                 for (_, times) in &mut by_value {
@@ -100,6 +106,16 @@ impl InterTokenLatencies {
     }
 }
 
+/// Sorts counts by value, and adds up those of the same.
+fn merge(counts: &mut Vec<(u64, u64)>) {
+    counts.sort_unstable();
+    counts.dedup_by(|next, kept| {
+        let is_same = next.0 == kept.0;
+        kept.1 += if is_same { next.1 } else { 0 };
+        is_same
+    });
+}
+
 fn add(histogram: &mut Histogram<u64>, value: u64, times: u64) {
     histogram.record_n(value, times).expect("the histogram grows with its values");
 }
@@ -110,8 +126,10 @@ mod tests {
 
     use super::*;
 
-    fn durations(nanoseconds: &[u64]) -> Vec<Duration> {
-        nanoseconds.iter().copied().map(Duration::from_ns).collect()
+    fn record(latencies: &mut InterTokenLatencies, nanoseconds: &[u64]) {
+        for run in nanoseconds.chunk_by(|one, next| one == next) {
+            latencies.record(Duration::from_ns(run[0]), run.len() as u64);
+        }
     }
 
     proptest! {
@@ -121,7 +139,7 @@ mod tests {
         #[test]
         fn counts_are_exact(values in prop::collection::vec(prop_oneof![0..5_u64, any::<u64>()], 0..200)) {
             let mut latencies = InterTokenLatencies::default();
-            values.chunks(7).for_each(|request| latencies.record(&durations(request)));
+            record(&mut latencies, &values);
             prop_assert_eq!(latencies.spread(), Spread::of(values));
         }
 
@@ -129,7 +147,7 @@ mod tests {
         #[test]
         fn the_histogram_is_close(mut values in prop::collection::vec(1..4_000_000_000_u64, 50..200)) {
             let mut latencies = InterTokenLatencies::with_values_max(10);
-            values.chunks(7).for_each(|request| latencies.record(&durations(request)));
+            record(&mut latencies, &values);
             prop_assert!(matches!(latencies.counts, Counts::Histogram(_)));
             let found = latencies.spread().expect("there are values");
             let exact = Spread::of(values.clone()).expect("there are values");

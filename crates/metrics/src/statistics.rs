@@ -1,6 +1,7 @@
 //! What is collected while a run goes.
 
 use engine::{FinishedRequest, Interval, Observer};
+use units::Duration;
 
 use crate::itl::InterTokenLatencies;
 
@@ -37,7 +38,14 @@ impl Observer for RequestStatistics {
         self.tpot_ns.push(request.tpot().ns());
         self.latency_ns.push(request.latency().ns());
         self.queuing_delay_ns.push(request.queuing_delay.ns());
-        self.itl.record(request.itl);
+    }
+
+    fn tokens_yielded(&mut self, latency: Duration, num_tokens: u64) {
+        self.itl.record(latency, num_tokens);
+    }
+
+    fn wants_work(&self) -> bool {
+        false
     }
 
     fn interval_ended(&mut self, interval: &Interval<'_>) {

@@ -253,6 +253,7 @@ mod tests {
 
     fn finish(statistics: &mut RequestStatistics, arrival_ns: u64, ttft_ns: u64, itl_ns: &[u64]) {
         let itl: Vec<_> = itl_ns.iter().copied().map(Duration::from_ns).collect();
+        itl.iter().for_each(|&latency| statistics.tokens_yielded(latency, 1));
         statistics.request_finished(&FinishedRequest {
             instance: InstanceId(0),
             id: RequestId(0),
@@ -262,7 +263,7 @@ mod tests {
             end: Instant::from_ns(arrival_ns + ttft_ns + itl_ns.iter().sum::<u64>()),
             queuing_delay: Duration::from_ns(ttft_ns / 2),
             ttft: Duration::from_ns(ttft_ns),
-            itl: &itl,
+            itl: itl.as_slice().into(),
             prefix_hit_tokens: 0,
             preemptions: 0,
             stamps: engine::Stamps::default(),

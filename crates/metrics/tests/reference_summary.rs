@@ -61,7 +61,7 @@ fn summary(path: &Path) -> Summary {
             end: Instant::from_ns(number(6)),
             queuing_delay: Duration::from_ns(number(8)),
             ttft: Duration::from_ns(number(9)),
-            itl: &[],
+            itl: [].as_slice().into(),
             prefix_hit_tokens: 0,
             preemptions: 0,
             stamps: engine::Stamps::default(),

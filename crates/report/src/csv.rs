@@ -2,6 +2,15 @@
 //!
 //! Lines end in `\r\n`. Rows are grouped by instance, in order of completion within each. Times are nanoseconds. The
 //! last column is a list of inter-token latencies, `[a, b]`, in quotes only where it holds a comma.
+//!
+//! Nearly all of a file is that list. The latencies of a request that decodes are the times between the ends of
+//! successive steps, so each is written out once a step ([`StepTexts`]) and copied into the rows of all that decoded in
+//! it. Rows of the first instance go out as the run goes; what those of the others say waits in a short form
+//! ([`Pending`]), in memory and then in a temporary file.
+
+mod pending;
+mod row;
+mod steps;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -11,29 +20,39 @@ use engine::{FinishedRequest, Observer};
 use metrics::Layout;
 
 use crate::AtomicFile;
+use pending::Pending;
+use row::{Columns, Row};
+use steps::{StepTexts, StepTimes};
 
-const HEADER: &[u8] = b"instance id,request id,model,input,output,arrival,end_time,latency,queuing_delay,TTFT,TPOT,ITL";
+const HEADER: &[u8] = b"instance id,request id,model,input,output,arrival,end_time,latency,queuing_delay,TTFT,TPOT";
+
+/// Of the column that [`CsvWriter::without_itl`] leaves out.
+const ITL_HEADER: &[u8] = b",ITL";
 
 /// Of the columns that [`CsvWriter::with_stamps`] adds.
 const STAMPS_HEADER: &[u8] = b",queued,first_scheduled,first_token,first_delivered";
 
 const END: &[u8] = b"\r\n";
 
-/// Bytes after which rows of the first instance are passed on.
+/// Bytes after which rows are passed on.
 const BUFFER_BYTES: usize = 1 << 16;
 
 /// Writes finished requests as CSV.
-///
-/// Rows of the first instance go to the sink as the run goes. Those of the others wait in memory, as text, for the end.
 #[derive(Debug)]
 pub struct CsvWriter<W> {
     sink: W,
+    columns: Columns,
+    has_begun: bool,
     /// Model names by instance, as they stand in a row.
     models: Vec<Vec<u8>>,
-    /// Rows by instance that the sink has not seen.
-    rows: Vec<Vec<u8>>,
-    has_stamps: bool,
-    /// The first failure of the sink. Nothing more is written after it.
+    /// Rows that the sink has not seen.
+    rows: Vec<u8>,
+    /// Of the first instance.
+    texts: StepTexts,
+    /// Steps of the other instances.
+    steps: Vec<StepTimes>,
+    pending: Pending,
+    /// The first failure. Nothing more is written after it.
     error: Option<io::Error>,
 }
 
@@ -62,42 +81,81 @@ impl<W: Write> CsvWriter<W> {
     /// Writes requests of a deployment with this `layout` to `sink`.
     pub fn new(sink: W, layout: &Layout) -> Self {
         let models: Vec<_> = layout.instances.iter().map(|instance| field(&instance.model).into_bytes()).collect();
-        let mut rows = vec![Vec::new(); models.len().max(1)];
-        rows[0].extend_from_slice(HEADER);
-        rows[0].extend_from_slice(END);
-        Self { sink, models, rows, has_stamps: false, error: None }
+        let num_others = models.len().saturating_sub(1);
+        Self {
+            sink,
+            columns: Columns { itl: true, stamps: false },
+            has_begun: false,
+            models,
+            rows: Vec::new(),
+            texts: StepTexts::default(),
+            steps: vec![StepTimes::default(); num_others],
+            pending: Pending::new(num_others),
+            error: None,
+        }
     }
 
     /// Adds columns at the end: when the engine saw the request, first put it into a batch and had its first token, and
     /// when the client had it.
     pub fn with_stamps(mut self) -> Self {
-        let header = &mut self.rows[0];
-        header.truncate(header.len() - END.len());
-        header.extend_from_slice(STAMPS_HEADER);
-        header.extend_from_slice(END);
-        self.has_stamps = true;
+        self.columns.stamps = true;
+        self
+    }
+
+    /// Leaves the column of inter-token latencies out, which is most of a file.
+    pub fn without_itl(mut self) -> Self {
+        self.columns.itl = false;
         self
     }
 
     /// Writes what is left and gives the sink back.
     ///
     /// # Errors
-    /// The first error of the sink since the beginning.
+    /// The first error since the beginning.
     pub fn finish(mut self) -> io::Result<W> {
         self.write_all()?;
         Ok(self.sink)
+    }
+
+    fn begin(&mut self) {
+        if !self.has_begun {
+            self.has_begun = true;
+            self.rows.extend_from_slice(HEADER);
+            self.rows.extend_from_slice(if self.columns.itl { ITL_HEADER } else { b"" });
+            self.rows.extend_from_slice(if self.columns.stamps { STAMPS_HEADER } else { b"" });
+            self.rows.extend_from_slice(END);
+        }
     }
 
     fn write_all(&mut self) -> io::Result<()> {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        for rows in &mut self.rows {
-            self.sink.write_all(rows)?;
-            rows.clear();
+        self.begin();
+        for (other, steps) in self.steps.iter_mut().enumerate() {
+            let texts = std::mem::take(steps).into_texts();
+            let (index, model) = (other + 1, &self.models[other + 1]);
+            let (rows, sink, columns) = (&mut self.rows, &mut self.sink, self.columns);
+            self.pending.take(other, |bytes| {
+                Row::decode(bytes, |row| {
+                    row.write(rows, (index, model), columns, &texts);
+                    pass_on(rows, sink)
+                })
+            })?;
         }
+        self.sink.write_all(&self.rows)?;
+        self.rows.clear();
         self.sink.flush()
     }
+}
+
+/// Hands rows to the sink when they have become many.
+fn pass_on(rows: &mut Vec<u8>, sink: &mut impl Write) -> io::Result<()> {
+    if rows.len() >= BUFFER_BYTES {
+        sink.write_all(rows)?;
+        rows.clear();
+    }
+    Ok(())
 }
 
 impl<W: Write> Observer for CsvWriter<W> {
@@ -105,71 +163,26 @@ impl<W: Write> Observer for CsvWriter<W> {
         if self.error.is_some() {
             return;
         }
-        let index = request.instance.index();
-        let rows = &mut self.rows[index];
-        write_row(rows, &self.models[index], request);
-        if self.has_stamps {
-            let stamps = request.stamps;
-            let stamps = [stamps.queued, stamps.first_scheduled, stamps.first_token, stamps.first_delivered];
-            for stamp in stamps {
-                rows.push(b',');
-                write_number(rows, stamp.ns());
+        self.begin();
+        let row = Row::of(request, self.columns);
+        let outcome = match request.instance.index() {
+            0 => {
+                self.texts.follow(&request.itl, self.columns);
+                row.write(&mut self.rows, (0, &self.models[0]), self.columns, &self.texts);
+                pass_on(&mut self.rows, &mut self.sink)
             }
-        }
-        rows.extend_from_slice(END);
-        if index == 0 && rows.len() >= BUFFER_BYTES {
-            self.error = self.sink.write_all(rows).err();
-            rows.clear();
-        }
+            index => {
+                self.steps[index - 1].follow(&request.itl, self.columns);
+                self.pending.push(index - 1, |bytes| row.encode(bytes))
+            }
+        };
+        self.error = outcome.err();
     }
 }
 
-fn write_row(row: &mut Vec<u8>, model: &[u8], request: &FinishedRequest<'_>) {
-    for number in [u64::from(request.instance.0), request.id.0] {
-        write_number(row, number);
-        row.push(b',');
-    }
-    row.extend_from_slice(model);
-    row.push(b',');
-    let numbers = [
-        request.input_tokens,
-        request.output_tokens,
-        request.arrival.ns(),
-        request.end.ns(),
-        request.latency().ns(),
-        request.queuing_delay.ns(),
-        request.ttft.ns(),
-        request.tpot().ns(),
-    ];
-    for number in numbers {
-        write_number(row, number);
-        row.push(b',');
-    }
-    let quote: &[u8] = if request.itl.len() > 1 { b"\"" } else { b"" };
-    row.extend_from_slice(quote);
-    row.push(b'[');
-    for (index, latency) in request.itl.iter().enumerate() {
-        if index > 0 {
-            row.extend_from_slice(b", ");
-        }
-        write_number(row, latency.ns());
-    }
-    row.push(b']');
-    row.extend_from_slice(quote);
-}
-
-/// Appends `number` in decimal. Most of a file is this, and the formatting machinery would take most of its time.
-fn write_number(row: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break row.extend_from_slice(&digits[start..]);
-        }
-    }
+/// Appends `number` in decimal.
+fn write_number(row: &mut Vec<u8>, number: u64) {
+    row.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// `text` as a field: in quotes only where it must be, with quotes in it doubled.

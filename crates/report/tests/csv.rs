@@ -27,7 +27,7 @@ fn finish(csv: &mut impl Observer, instance: u32, id: u64, itl_ns: &[u64]) {
         end: Instant::from_ns(1_500 + itl_ns.iter().sum::<u64>()),
         queuing_delay: Duration::ZERO,
         ttft: Duration::from_ns(500),
-        itl: &itl,
+        itl: itl.as_slice().into(),
         prefix_hit_tokens: 0,
         preemptions: 0,
         stamps: engine::Stamps::default(),

@@ -76,7 +76,7 @@ impl Row {
             end: Instant::from_ns(end),
             queuing_delay: Duration::from_ns(queuing_delay),
             ttft: Duration::from_ns(ttft),
-            itl: &self.itl,
+            itl: self.itl.as_slice().into(),
             prefix_hit_tokens: 0,
             preemptions: 0,
             stamps: engine::Stamps::default(),

@@ -44,6 +44,7 @@ fn summary(layout: &Layout, scale: u64) -> Summary {
             (0..40 + index).map(|token| Duration::from_ns((9_000_000 + token * 10_000) * scale)).collect();
         let ttft = Duration::from_ns((80_000_000 + index * 7_000_000) * scale);
         let arrival = Instant::from_ns(index * 100_000_000);
+        itl.iter().for_each(|&latency| statistics.tokens_yielded(latency, 1));
         statistics.request_finished(&FinishedRequest {
             instance: InstanceId(index as u32 % 2),
             id: RequestId(index),
@@ -53,7 +54,7 @@ fn summary(layout: &Layout, scale: u64) -> Summary {
             end: arrival + ttft + itl.iter().copied().sum(),
             queuing_delay: Duration::from_ns(index * 1_500_000 * scale),
             ttft,
-            itl: &itl,
+            itl: itl.as_slice().into(),
             prefix_hit_tokens: 0,
             preemptions: 0,
             stamps: engine::Stamps::default(),

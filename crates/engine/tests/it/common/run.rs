@@ -169,7 +169,7 @@ impl Observer for Run {
             end: request.end,
             queuing_delay: request.queuing_delay,
             ttft: request.ttft,
-            itl: request.itl.to_vec(),
+            itl: request.itl.iter().collect(),
             prefix_hit_tokens: request.prefix_hit_tokens,
             preemptions: request.preemptions,
             stamps: request.stamps,
