@@ -35,12 +35,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let totals = simulation.try_run(&mut console).map_err(Failure::Stuck)?;
     let watched = console.finish(&totals);
     watched.files.commit()?;
-    let summary = Summary::new(&layout, &watched.statistics, watched.intervals.power(), &totals);
+    let summary = || Summary::new(&layout, &watched.statistics, watched.intervals.power(), &totals);
     let mut out = io::stdout().lock();
     match args.output.format {
-        Format::Json => write!(out, "{}", report::summary_json(&summary))?,
+        Format::Json => write!(out, "{}", report::summary_json(&summary()))?,
         Format::Text if args.output.quiet => {}
-        Format::Text => write!(out, "{}", report::summary_table(&summary))?,
+        Format::Text => write!(out, "{}", report::summary_table(&summary()))?,
     }
     Ok(())
 }

@@ -41,12 +41,14 @@ enum Event {
 struct GroupClock {
     pass: PassClock,
     ranks_per_member: usize,
-    /// By rank, when it is free.
+    /// By rank, when it is free: when it is through with its latest pass.
     free: Vec<Instant>,
     /// Waves begun.
     num_waves: u64,
     /// Those under way, oldest first.
     waves: VecDeque<WaveStores>,
+    /// Lists of stores to be used again.
+    spare: Vec<Vec<(usize, Instant)>>,
 }
 
 /// What a wave has yet to store.
@@ -75,6 +77,7 @@ impl<'d> ExactClock<'d> {
                 free: vec![Instant::ZERO; ranks_per_member * spec.members.len()],
                 num_waves: 0,
                 waves: VecDeque::new(),
+                spare: Vec::new(),
             }
         };
         Self {
@@ -128,38 +131,44 @@ impl<'d> ExactClock<'d> {
             self.events.push(Reverse((*latest, Event::StepDone { instance })));
         }
         while clock.waves.front().is_some_and(|wave| wave.stores.iter().all(|store| store.0 == 0)) {
-            clock.waves.pop_front();
+            let stored = clock.waves.pop_front();
+            clock.spare.extend(stored.map(|wave| wave.stores).map(emptied));
         }
     }
 
     fn start_wave(&mut self, group: GroupId, passes: &[ForwardPass], now: Instant) {
         let clock = &mut self.groups[group.index()];
-        let mut at = Vec::with_capacity(passes.len() * clock.ranks_per_member);
-        for (pass, &instance) in passes.iter().zip(&self.deployment.groups[group.index()].members) {
+        let at = &mut clock.free;
+        let of_members = at.chunks_mut(clock.ranks_per_member);
+        let members = &self.deployment.groups[group.index()].members;
+        for ((pass, &instance), ranks) in passes.iter().zip(members).zip(of_members) {
             let spec = &self.deployment.instances[instance.index()];
-            for _ in 0..clock.ranks_per_member {
+            for at in ranks {
                 let recalled = match pass.recall_bytes {
                     0 => now,
                     bytes => self.memory.serve(spec.placement.recall_from, now, bytes),
                 };
                 let input = self.memory.serve(Location::Host(spec.node.0), now, pass.lanes[0].input_bytes);
-                at.push(recalled.max(input).max(clock.free[at.len()]));
+                *at = recalled.max(input).max(*at);
             }
         }
-        clock.pass.run(passes, &mut at);
+        clock.pass.run(passes, at);
         if clock.num_waves == 0 {
             let warm_up = self.deployment.options.engine.vllm().map_or(Duration::ZERO, |vllm| vllm.warm_up);
             at.iter_mut().for_each(|at| *at += warm_up);
         }
-        clock.free.copy_from_slice(&at);
         let wave = clock.num_waves;
         clock.num_waves += 1;
-        clock.waves.push_back(WaveStores {
-            output_bytes: passes[0].lanes[0].output_bytes,
-            stores: vec![(clock.ranks_per_member, Instant::ZERO); passes.len()],
-        });
-        for (rank, &time) in at.iter().enumerate() {
+        let mut stores = clock.spare.pop().unwrap_or_default();
+        stores.extend(passes.iter().map(|_| (clock.ranks_per_member, Instant::ZERO)));
+        clock.waves.push_back(WaveStores { output_bytes: passes[0].lanes[0].output_bytes, stores });
+        for (rank, &time) in clock.free.iter().enumerate() {
             self.events.push(Reverse((time, Event::Store { group, rank, wave })));
         }
     }
+}
+
+fn emptied<T>(mut list: Vec<T>) -> Vec<T> {
+    list.clear();
+    list
 }

@@ -18,7 +18,7 @@ use moe::{ExpertRouter, ExpertRouting};
 use network::{Collective, CollectiveKind, Location};
 use units::Duration;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, StepShape};
 use crate::deployment::{All2AllBackend, InstanceSpec, Polling, Role, RunOptions};
 use crate::layer_times::{GrowsWith, LayerTimes, SharedTimes};
 use crate::observer::StepWork;
@@ -221,7 +221,17 @@ pub(crate) struct PassBuilder<'d> {
     by_sequences: Rc<LayerTimes>,
     token_times: Vec<Duration>,
     sequence_times: Vec<Duration>,
+    /// What the latest pass was described for, but for its attention, where it can be kept.
+    latest: Option<StepSize>,
     expert_weight_bytes: u64,
+}
+
+/// All that the ops of a pass depend on but the time of attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct StepSize {
+    tokens: u64,
+    sequences: u64,
+    wave_tokens: u64,
 }
 
 /// The layers of a pass, resolved once.
@@ -232,6 +242,8 @@ struct Plan {
     block: Vec<LayerPlan>,
     pre_attn: usize,
     head: Vec<LayerPlan>,
+    /// The layer of a block that is attention, where nothing else of a pass is.
+    attention: Option<Layer>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -264,12 +276,14 @@ impl Plan {
         let prologue = plan(&mut sequence.prologue.iter());
         let pre_attn = plan(&mut sequence.pre_attn.iter());
         let post_attn = plan(&mut sequence.post_attn.iter().chain(feed_forward));
-        Self {
-            prologue,
-            pre_attn: pre_attn.len(),
-            block: [pre_attn, post_attn].concat(),
-            head: plan(&mut sequence.head.iter()),
-        }
+        let head = plan(&mut sequence.head.iter());
+        let (num_before, block) = (pre_attn.len(), [pre_attn, post_attn].concat());
+        let is_attention = |plan: &&LayerPlan| plan.time == LayerTime::Attention;
+        let all: Vec<Layer> =
+            [&prologue, &block, &head].into_iter().flatten().filter(is_attention).map(|plan| plan.layer).collect();
+        let in_block: Vec<Layer> = block.iter().filter(is_attention).map(|plan| plan.layer).collect();
+        let attention = in_block.first().copied().filter(|_| in_block.len() == 1 && all.len() == 1);
+        Self { prologue, pre_attn: num_before, block, head, attention }
     }
 }
 
@@ -329,6 +343,7 @@ impl<'d> PassBuilder<'d> {
             by_sequences: shared.get(&spec.latency, GrowsWith::Sequences, sequence_layers),
             token_times: Vec::new(),
             sequence_times: Vec::new(),
+            latest: None,
             expert_weight_bytes: if spec.model.is_moe() { expert_sizes.weight } else { 0 },
         }
     }
@@ -376,7 +391,29 @@ impl<'d> PassBuilder<'d> {
 
     fn build_lane(&mut self, batch: &Batch, wave: WaveShape, lane: &mut Lane) {
         let spec = self.spec;
-        let shape = &batch.shape;
+        let StepShape { tokens, sequences, .. } = batch.shape;
+        let size = StepSize { tokens, sequences, wave_tokens: wave.tokens };
+        if self.latest == Some(size) {
+            let attention = self.attention(batch, wave) + wave.launch_gap;
+            for op in &mut lane.block {
+                match op {
+                    Op::Compute { layer, time, .. } if self.plan.attention == Some(*layer) => *time = attention,
+                    _ => {}
+                }
+            }
+        } else {
+            self.describe(batch, wave, lane);
+            // Steps with attention in memory differ in their ops too.
+            self.latest = (spec.pim.is_none() && self.plan.attention.is_some()).then_some(size);
+        }
+        lane.kv_bytes = 2 * spec.model.kv_width() * batch.kv_send_tokens * spec.kv.element_bytes / u64::from(spec.tp);
+        let num_routings = if spec.block_copy { 1 } else { self.num_blocks };
+        self.route_experts(wave.expert_tokens.unwrap_or(tokens), num_routings, &mut lane.expert_times);
+    }
+
+    /// Describes everything but the experts' times and the KV that is sent on.
+    fn describe(&mut self, batch: &Batch, wave: WaveShape, lane: &mut Lane) {
+        let (spec, shape) = (self.spec, &batch.shape);
         self.by_tokens.write(shape.tokens, &mut self.token_times);
         self.by_sequences.write(shape.sequences, &mut self.sequence_times);
         let (pre_attn, post_attn) = self.plan.block.split_at(self.plan.pre_attn);
@@ -388,15 +425,11 @@ impl<'d> PassBuilder<'d> {
         self.push_layers(&self.plan.prologue, batch, wave, &mut lane.prologue);
         lane.head.clear();
         self.push_layers(&self.plan.head, batch, wave, &mut lane.head);
-
         let sizes = |plan: Option<&LayerPlan>| plan.map(|plan| sizes(spec, plan.layer, shape.tokens));
         lane.input_bytes = sizes(self.plan.prologue.first()).map_or(0, |sizes| sizes.input);
         lane.output_bytes = sizes(self.plan.head.last()).map_or(0, |sizes| sizes.output);
         lane.pim = spec.pim.map_or_else(Vec::new, |pim| pim::tasks(spec, &pim, batch));
         lane.num_ranks = spec.tp as usize;
-        lane.kv_bytes = 2 * spec.model.kv_width() * batch.kv_send_tokens * spec.kv.element_bytes / u64::from(spec.tp);
-        let num_routings = if spec.block_copy { 1 } else { self.num_blocks };
-        self.route_experts(wave.expert_tokens.unwrap_or(shape.tokens), num_routings, &mut lane.expert_times);
     }
 
     fn push_layers(&self, layers: &[LayerPlan], batch: &Batch, wave: WaveShape, ops: &mut Vec<Op>) {

@@ -200,11 +200,11 @@ impl<'d> Group<'d> {
 
     /// Pads the pending batches to what they are launched as.
     fn pad(&mut self) -> WaveShape {
-        let mut batches: Vec<&mut Batch> = self.seats.iter_mut().filter_map(|seat| seat.pending.as_mut()).collect();
-        let tokens = batches.iter().map(|batch| batch.shape.tokens).max().unwrap_or(0);
+        let batches = self.seats.iter().filter_map(|seat| seat.pending.as_ref());
+        let tokens = batches.map(|batch| batch.shape.tokens).max().unwrap_or(0);
         let mut wave = WaveShape { tokens, expert_tokens: None, is_captured: false, launch_gap: Duration::ZERO };
         let Some(vllm) = self.engine.vllm() else {
-            batches.iter_mut().for_each(|batch| batch.shape.pad_to(tokens));
+            pending(&mut self.seats).for_each(|batch| batch.shape.pad_to(tokens));
             return wave;
         };
         // Members agree on how they launch: one that can't take a captured graph keeps the others from theirs (vLLM's
@@ -214,24 +214,24 @@ impl<'d> Group<'d> {
         let padded =
             specs().map(|spec| spec.capture_sizes.padded(tokens)).try_fold(0, |most, size| Some(size?.max(most)));
         let most_decodes = specs().filter_map(|spec| spec.scheduler.max_num_seqs).min().unwrap_or(u64::MAX);
-        wave.is_captured = batches.iter().all(|batch| batch.shape.is_decode_only())
+        wave.is_captured = pending(&mut self.seats).all(|batch| batch.shape.is_decode_only())
             && padded.is_some_and(|padded| padded <= most_decodes);
         if !wave.is_captured {
             wave.launch_gap = vllm.host.block;
         }
         if vllm.kernels.graph_padding {
-            for batch in &mut batches {
+            for batch in pending(&mut self.seats) {
                 // Without graphs each runs what it has.
                 let own = batch.shape.tokens;
                 batch.shape.pad_tokens_to(padded.or(spec.capture_sizes.padded(own)).unwrap_or(own));
             }
             wave.tokens = padded.unwrap_or(tokens);
         } else {
-            batches.iter_mut().for_each(|batch| batch.shape.pad_to(tokens));
+            pending(&mut self.seats).for_each(|batch| batch.shape.pad_to(tokens));
         }
         // A recording of experts is of one member's tokens.
         if vllm.kernels.group_experts && spec.ep > spec.local_ep && spec.expert_routing.is_none() {
-            wave.expert_tokens = Some(batches.iter().map(|batch| batch.shape.tokens).sum());
+            wave.expert_tokens = Some(pending(&mut self.seats).map(|batch| batch.shape.tokens).sum());
         }
         wave
     }
@@ -296,4 +296,9 @@ impl<'d> Group<'d> {
             self.totals.collective_bytes[kind.expect("ALL has every kind")] += collective.bytes * times;
         }
     }
+}
+
+/// The batches that wait for the others.
+fn pending(seats: &mut [Seat]) -> impl Iterator<Item = &mut Batch> {
+    seats.iter_mut().filter_map(|seat| seat.pending.as_mut())
 }
