@@ -54,28 +54,59 @@ struct Entrance {
     coordinator: Option<Coordinator>,
     /// In order of their ids.
     instances: Vec<usize>,
+    /// Of each of them, as of the latest choice.
     loads: Vec<InstanceLoad>,
+    /// Those whose load may have changed since, each once.
+    stale: Vec<usize>,
+    is_stale: Vec<bool>,
 }
 
 impl Entrance {
+    fn new(router: Box<dyn RequestRouter>, is_published: bool, instances: Vec<usize>, deployment: &Deployment) -> Self {
+        let idle = |&index: &usize| InstanceLoad {
+            instance: index.into(),
+            running: 0,
+            waiting: 0,
+            max_num_seqs: deployment.instances[index].scheduler.max_num_seqs,
+        };
+        Self {
+            router,
+            coordinator: is_published.then(|| Coordinator::new(instances.len())),
+            loads: instances.iter().map(idle).collect(),
+            stale: (0..instances.len()).collect(),
+            is_stale: vec![true; instances.len()],
+            instances,
+        }
+    }
+
+    /// Notes that the load of an instance may have changed.
+    fn touch(&mut self, index: usize) {
+        if let Ok(place) = self.instances.binary_search(&index)
+            && !self.is_stale[place]
+        {
+            self.is_stale[place] = true;
+            self.stale.push(place);
+        }
+    }
+
+    /// Routes by `router` from here on.
+    fn route_with(&mut self, router: Box<dyn RequestRouter>) {
+        (self.router, self.coordinator) = (router, None);
+        self.stale = (0..self.instances.len()).collect();
+        self.is_stale.fill(true);
+    }
+
     /// Index of the instance that a request goes to.
-    fn choose(
-        &mut self,
-        request: &RoutedRequest,
-        now: Instant,
-        deployment: &Deployment,
-        instances: &[Instance<'_>],
-    ) -> usize {
+    fn choose(&mut self, request: &RoutedRequest, now: Instant, instances: &[Instance<'_>]) -> usize {
         if let Some(coordinator) = &mut self.coordinator {
             return self.instances[coordinator.choose(now)];
         }
-        self.loads.clear();
-        self.loads.extend(self.instances.iter().map(|&index| InstanceLoad {
-            instance: index.into(),
-            running: instances[index].num_running(),
-            waiting: instances[index].num_waiting(),
-            max_num_seqs: deployment.instances[index].scheduler.max_num_seqs,
-        }));
+        for place in self.stale.drain(..) {
+            self.is_stale[place] = false;
+            let (instance, load) = (&instances[self.instances[place]], &mut self.loads[place]);
+            (load.running, load.waiting) = (instance.num_running(), instance.num_waiting());
+            self.router.load_changed(place, load);
+        }
         self.instances[self.router.choose(request, &self.loads)]
     }
 
@@ -114,8 +145,8 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
             let instances: Vec<usize> = behind.collect();
             let publishes = options.engine.vllm().is_some_and(|vllm| vllm.published_loads);
             let is_published = publishes && options.request_routing == RequestRouting::Load;
-            let coordinator = is_published.then(|| Coordinator::new(instances.len()));
-            Entrance { router: built_in(options.request_routing, seed), coordinator, instances, loads: Vec::new() }
+            let router = built_in(options.request_routing, instances.len(), seed);
+            Entrance::new(router, is_published, instances, deployment)
         };
         Self {
             deployment,
@@ -137,8 +168,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
 
     /// Routes requests by `router` from here on.
     pub(crate) fn route_with(&mut self, router: Box<dyn RequestRouter>) {
-        self.entrance.router = router;
-        self.entrance.coordinator = None;
+        self.entrance.route_with(router);
     }
 
     pub(crate) fn group(&self, group: GroupId) -> &Group<'d> {
@@ -174,7 +204,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
                 input_tokens: arrival.call.input_tokens,
                 output_tokens: arrival.call.output_tokens,
             };
-            let index = self.entrance.choose(&request, now, self.deployment, &self.instances);
+            let index = self.entrance.choose(&request, now, &self.instances);
             self.instances[index].enqueue(arrival.id, arrival.time, &arrival.call);
             self.unfinished_requests += 1;
             self.touch(index.into());
@@ -182,10 +212,17 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
     }
 
     fn touch(&mut self, instance: InstanceId) {
+        self.note_load(instance);
         let (group, _) = self.seat(instance);
         if !self.touched.contains(&group) {
             self.touched.push(group);
         }
+    }
+
+    /// Notes that the load of an instance may have changed.
+    fn note_load(&mut self, instance: InstanceId) {
+        self.entrance.touch(instance.index());
+        self.decode_entrance.touch(instance.index());
     }
 
     /// Starts, in every group in which something happened, what can start. Members with room form batches, those with
@@ -233,6 +270,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
     /// Has an instance with room form its next batch; returns whether there was anything to run.
     pub(crate) fn form_batch(&mut self, instance: InstanceId, now: Instant) -> bool {
         let batch = self.instances[instance.index()].form_batch(now, &mut self.tiers);
+        self.note_load(instance);
         let formed = batch.is_some();
         if let Some(batch) = batch {
             let (group, member) = self.seat(instance);
@@ -299,7 +337,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         }
         for sequence in departures.prefilled.drain(..) {
             let request = sequence.request();
-            let index = self.decode_entrance.choose(&request, now, self.deployment, &self.instances);
+            let index = self.decode_entrance.choose(&request, now, &self.instances);
             self.instances[index].take_over(sequence, &mut self.tiers);
             self.touch(index.into());
         }

@@ -6,6 +6,7 @@
 
 use units::{Duration, Instant};
 
+use crate::min_tree::MinTree;
 use crate::router::WAITING_WEIGHT;
 
 /// Between two publications, at least.
@@ -26,12 +27,19 @@ pub(crate) struct Coordinator {
     published_at: Instant,
     /// By engine, as the front end has them.
     known: Vec<Counts>,
+    scores: MinTree,
 }
 
 impl Coordinator {
     pub(crate) fn new(num_engines: usize) -> Self {
         let none = vec![Counts::default(); num_engines];
-        Self { reported: none.clone(), has_changed: false, published_at: Instant::ZERO, known: none }
+        Self {
+            reported: none.clone(),
+            has_changed: false,
+            published_at: Instant::ZERO,
+            known: none,
+            scores: MinTree::new(num_engines),
+        }
     }
 
     /// Takes in what an engine has.
@@ -45,7 +53,9 @@ impl Coordinator {
 
     fn publish(&mut self, now: Instant) {
         if self.has_changed && now >= self.published_at + PUBLICATION_INTERVAL {
-            self.known.copy_from_slice(&self.reported);
+            for engine in 0..self.known.len() {
+                self.know(engine, self.reported[engine]);
+            }
             self.published_at = now;
             self.has_changed = false;
         }
@@ -54,10 +64,15 @@ impl Coordinator {
     /// The engine that a request goes to: the first of those with the least load.
     pub(crate) fn choose(&mut self, now: Instant) -> usize {
         self.publish(now);
-        let score = |counts: &Counts| WAITING_WEIGHT * counts.waiting + counts.running;
-        let chosen = (0..self.known.len()).min_by_key(|&engine| score(&self.known[engine])).unwrap_or(0);
-        self.known[chosen].waiting += 1;
+        let chosen = self.scores.first_least(0);
+        let Counts { running, waiting } = self.known[chosen];
+        self.know(chosen, Counts { running, waiting: waiting + 1 });
         chosen
+    }
+
+    fn know(&mut self, engine: usize, counts: Counts) {
+        self.known[engine] = counts;
+        self.scores.set(engine, WAITING_WEIGHT * counts.waiting + counts.running);
     }
 }
 

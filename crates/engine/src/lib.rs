@@ -22,6 +22,7 @@ mod group;
 mod instance;
 mod labels;
 mod layer_times;
+mod min_tree;
 mod npus;
 mod observer;
 mod pass_clock;

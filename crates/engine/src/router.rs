@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use units::{InstanceId, Instant, RequestId};
 
 use crate::deployment::RequestRouting;
+use crate::min_tree::MinTree;
 
 /// Chooses an instance for each request. Implement it for a policy of your own and hand it to
 /// [`Simulation::route_with`](crate::Simulation::route_with).
@@ -32,6 +33,12 @@ use crate::deployment::RequestRouting;
 pub trait RequestRouter: fmt::Debug {
     /// The index, among `instances`, of the one that `request` goes to. There is at least one.
     fn choose(&mut self, request: &RoutedRequest, instances: &[InstanceLoad]) -> usize;
+
+    /// The load of an instance has changed since the last choice, or is told for the first time. For routers that keep
+    /// what they go by up to date, rather than looking at all instances for each request.
+    fn load_changed(&mut self, index: usize, load: &InstanceLoad) {
+        let _ = (index, load);
+    }
 }
 
 /// What is known of a request when it is routed.
@@ -64,17 +71,18 @@ pub struct InstanceLoad {
 pub(crate) const WAITING_WEIGHT: u64 = 4;
 
 impl InstanceLoad {
-    /// Requests held, waiting ones weighing more, relative to what the instance may run at once.
-    fn score(&self) -> f64 {
+    /// Requests held, waiting ones weighing more, relative to what the instance may run at once; as a number in the same
+    /// order, which the bits of floats that are not negative are.
+    fn score(&self) -> u64 {
         let requests = (WAITING_WEIGHT * self.waiting + self.running) as f64;
-        self.max_num_seqs.map_or(requests, |capacity| requests / capacity as f64)
+        self.max_num_seqs.map_or(requests, |capacity| requests / capacity as f64).to_bits()
     }
 }
 
-/// The router of a built-in policy.
-pub(crate) fn built_in(policy: RequestRouting, seed: u64) -> Box<dyn RequestRouter> {
+/// The router of a built-in policy for so many instances.
+pub(crate) fn built_in(policy: RequestRouting, num_instances: usize, seed: u64) -> Box<dyn RequestRouter> {
     match policy {
-        RequestRouting::Load => Box::new(LeastLoaded { next: 0 }),
+        RequestRouting::Load => Box::new(LeastLoaded { next: 0, scores: MinTree::new(num_instances) }),
         RequestRouting::RoundRobin => Box::new(RoundRobin { next: 0 }),
         RequestRouting::Random => Box::new(Random(Pcg64Mcg::seed_from_u64(seed))),
     }
@@ -84,18 +92,18 @@ pub(crate) fn built_in(policy: RequestRouting, seed: u64) -> Box<dyn RequestRout
 #[derive(Debug)]
 struct LeastLoaded {
     next: usize,
+    scores: MinTree,
 }
 
 impl RequestRouter for LeastLoaded {
     fn choose(&mut self, _: &RoutedRequest, instances: &[InstanceLoad]) -> usize {
-        let start = self.next % instances.len();
-        let scan = (0..instances.len()).map(|offset| (start + offset) % instances.len());
-        let chosen = scan
-            .map(|index| (instances[index].score(), index))
-            .reduce(|best, candidate| if candidate.0 < best.0 { candidate } else { best })
-            .map_or(start, |(_, index)| index);
+        let chosen = self.scores.first_least(self.next);
         self.next = (chosen + 1) % instances.len();
         chosen
+    }
+
+    fn load_changed(&mut self, index: usize, load: &InstanceLoad) {
+        self.scores.set(index, load.score());
     }
 }
 

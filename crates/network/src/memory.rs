@@ -125,6 +125,18 @@ pub(crate) struct Queue {
     is_pim: bool,
 }
 
+impl Queue {
+    /// Its kind, of six, and its number among those of the kind.
+    fn place(self) -> (usize, usize) {
+        let (kind, number) = match self.location {
+            Location::Host(number) => (0, number),
+            Location::Pool(number) => (1, number),
+            Location::Npu => (2, 0),
+        };
+        (2 * kind + usize::from(self.is_pim), number as usize)
+    }
+}
+
 /// All memory there is. Made from host memory [alone](From), or field by field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {

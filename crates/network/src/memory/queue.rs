@@ -1,21 +1,20 @@
 //! Waiting for a memory device, in closed form.
 
 use super::{Location, Memory, Queue};
-use rustc_hash::FxHashMap;
 use units::{Duration, Instant};
 
 /// The queues in front of the devices, for a clock that visits accesses in the order of their time.
 #[derive(Clone, Debug)]
 pub struct DeviceQueue {
     memory: Memory,
-    /// By queue, when the last access of those so far is done. Those that are not there were never used.
-    free_at: FxHashMap<Queue, Instant>,
+    /// By kind of queue and number, when the last access of those so far is done. Those that are not there were never used.
+    free_at: [Vec<Instant>; 6],
 }
 
 impl DeviceQueue {
     /// Idle devices.
     pub fn new(memory: impl Into<Memory>) -> Self {
-        Self { memory: memory.into(), free_at: FxHashMap::default() }
+        Self { memory: memory.into(), free_at: Default::default() }
     }
 
     /// Queues an access of `bytes` that reaches `location` at `now`, and says when it will be done.
@@ -43,7 +42,12 @@ impl DeviceQueue {
     }
 
     fn enqueue(&mut self, queue: Queue, now: Instant, time: Duration) -> Instant {
-        let free_at = self.free_at.entry(queue).or_default();
+        let (kind, number) = queue.place();
+        let queues = &mut self.free_at[kind];
+        if queues.len() <= number {
+            queues.resize(number + 1, Instant::ZERO);
+        }
+        let free_at = &mut queues[number];
         *free_at = now.max(*free_at) + time;
         *free_at
     }
