@@ -37,7 +37,7 @@ impl Experiment {
         measured: Run,
         num_variants: u64,
     ) -> Result<Self, Faults> {
-        let num_requests: usize = entries.iter().map(|entry| entry.calls.len()).sum();
+        let num_requests: usize = entries.iter().map(Entry::num_calls).sum();
         if num_requests != measured.requests.len() {
             let message = format!("has {} requests, and the workload {num_requests}", measured.requests.len());
             let fault = Fault::new(measured.name, message);

@@ -61,7 +61,7 @@ pub(crate) fn read_routes(path: &Path, deployment: &Deployment, workload: &Workl
             Some(_) => None,
         },
     };
-    let ids = workload.entries.iter().flat_map(|entry| (0..entry.calls.len() as u64).map(|n| entry.first_id.0 + n));
+    let ids = workload.entries.iter().flat_map(|entry| (0..entry.num_calls() as u64).map(|n| entry.first_id.0 + n));
     let faults: Vec<String> = ids.filter_map(|id| fault_of(RequestId(id))).collect();
     let mut told = Faults::new();
     faults.iter().take(FAULTS_MAX).for_each(|fault| told.push(Fault::new(&name, fault)));
@@ -79,7 +79,7 @@ pub(crate) fn replay_arrivals(path: &Path, workload: &mut Workload) -> Result<()
     let offsets = run.arrival_offsets().ok_or_else(|| {
         fault("does not tell when requests arrived".to_owned()).hint("every request needs its time of arrival")
     })?;
-    if workload.entries.iter().any(|entry| entry.calls.len() > 1) {
+    if workload.entries.iter().any(|entry| entry.num_calls() > 1) {
         let sessions =
             fault("tells when requests arrived, but later calls of a session follow the earlier ones".to_owned());
         return Err(sessions.hint("leave out --arrivals-from: the workload has sessions").into());

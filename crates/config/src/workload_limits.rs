@@ -57,7 +57,7 @@ impl WorkloadLimits {
     /// Tells every call of `entry` that some instance could never finish. Faults are of `source`, and name the request
     /// by its id.
     pub fn check(&self, source: &str, entry: &Entry, faults: &mut Faults) {
-        for (index, call) in entry.calls.iter().enumerate() {
+        for (index, call) in entry.calls().enumerate() {
             if let Some((message, hint)) = self.excess(call) {
                 let id = entry.first_id.0 + index as u64;
                 faults.push(Fault::new(source, message).path(format!("request {id}")).hint(hint));

@@ -21,8 +21,8 @@ fn requests_too_long() {
     }
     let check = |own: &str, (input_tokens, output_tokens): (u64, u64), expected: &str| {
         let call = Call { input_tokens, output_tokens, ..Call::default() };
-        let calls = vec![Call { input_tokens: 1, output_tokens: 1, tool_time: Duration::ZERO, ..call.clone() }, call];
-        let entry = Entry { arrival: Instant::ZERO, first_id: RequestId(7), calls };
+        let calls = [Call { input_tokens: 1, output_tokens: 1, tool_time: Duration::ZERO, ..call.clone() }, call];
+        let entry = Entry::session(Instant::ZERO, RequestId(7), calls).expect("two calls");
         let mut faults = Faults::new();
         limits(own).check("workload.jsonl", &entry, &mut faults);
         let said: Vec<_> = faults.iter().map(ToString::to_string).collect();
@@ -60,7 +60,7 @@ fn requests_larger_than_the_kv_cache() {
     let limits = WorkloadLimits::of(&loaded.deployment);
     let check = |output_tokens: u64, expected: usize| {
         let call = Call { input_tokens: tokens, output_tokens, ..Call::default() };
-        let entry = Entry { arrival: Instant::ZERO, first_id: RequestId(0), calls: vec![call] };
+        let entry = Entry::plain(Instant::ZERO, RequestId(0), call);
         let mut faults = Faults::new();
         limits.check("workload.jsonl", &entry, &mut faults);
         assert_eq!(faults.iter().count(), expected, "{tokens} + {output_tokens}: {faults}");
@@ -93,7 +93,7 @@ fn requests_to_instances_of_each_role() {
     };
     let check = |limits: &WorkloadLimits, (input_tokens, output_tokens): (u64, u64), expected: &str| {
         let call = Call { input_tokens, output_tokens, ..Call::default() };
-        let entry = Entry { arrival: Instant::ZERO, first_id: RequestId(0), calls: vec![call] };
+        let entry = Entry::plain(Instant::ZERO, RequestId(0), call);
         let mut faults = Faults::new();
         limits.check("workload.jsonl", &entry, &mut faults);
         let said = faults.to_string();

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::iter::Peekable;
+use std::vec::IntoIter;
 
 use rustc_hash::FxHashMap;
 use units::{Duration, Instant, RequestId};
@@ -30,7 +31,7 @@ pub(crate) struct Arrivals<I: Iterator<Item = Entry>> {
     released: BinaryHeap<Reverse<Released>>,
     num_released: u64,
     /// By the id of a session's call under way: the time its tool takes, and the calls after it.
-    sessions: FxHashMap<RequestId, (Duration, std::vec::IntoIter<Call>)>,
+    sessions: FxHashMap<RequestId, (Duration, IntoIter<Call>)>,
 }
 
 /// The next call of a session, ordered by arrival, then by release.
@@ -39,7 +40,8 @@ struct Released {
     time: Instant,
     order: u64,
     id: RequestId,
-    calls: std::vec::IntoIter<Call>,
+    call: Call,
+    following: IntoIter<Call>,
 }
 
 impl<I: Iterator<Item = Entry>> Arrivals<I> {
@@ -71,31 +73,27 @@ impl<I: Iterator<Item = Entry>> Arrivals<I> {
     pub(crate) fn next_due(&mut self, now: Instant) -> Option<Arrival> {
         let time = self.next_arrival().filter(|&arrival| arrival + self.before_routing <= now)?;
         let entry = self.entries.next_if(|entry| entry.arrival == time);
-        let (id, calls) = match entry {
+        let (id, call, following) = match entry {
             Some(entry) => {
                 assert!(self.latest_entry <= time, "the workload goes back in time at request {}", entry.first_id);
                 self.latest_entry = time;
-                (entry.first_id, entry.calls.into_iter())
+                (entry.first_id, entry.first, entry.following.into_iter())
             }
-            None => self.released.pop().map(|Reverse(released)| (released.id, released.calls))?,
+            None => self.released.pop().map(|Reverse(released)| (released.id, released.call, released.following))?,
         };
-        Some(self.begin(id, time, calls))
-    }
-
-    fn begin(&mut self, id: RequestId, time: Instant, mut calls: std::vec::IntoIter<Call>) -> Arrival {
-        let call = calls.next().expect("an entry has at least one call");
-        if calls.len() > 0 {
-            self.sessions.insert(id, (call.tool_time, calls));
+        if following.len() > 0 {
+            self.sessions.insert(id, (call.tool_time, following));
         }
-        Arrival { id, time, call }
+        Some(Arrival { id, time, call })
     }
 
     /// Notes that a request is complete, which releases the next call of its session.
     pub(crate) fn completed(&mut self, id: RequestId, now: Instant) {
-        if let Some((tool_time, calls)) = self.sessions.remove(&id) {
+        if let Some((tool_time, mut following)) = self.sessions.remove(&id) {
+            let call = following.next().expect("a session under way has calls to come");
             let (order, id) = (self.num_released, RequestId(id.0 + 1));
             let time = now + self.before_release + tool_time;
-            self.released.push(Reverse(Released { time, order, id, calls }));
+            self.released.push(Reverse(Released { time, order, id, call, following }));
             self.num_released += 1;
         }
     }

@@ -9,8 +9,33 @@ pub struct Entry {
     pub arrival: Instant,
     /// Id of its first call; the following calls have the following ids.
     pub first_id: RequestId,
-    /// Its calls, at least one. A plain request has one.
-    pub calls: Vec<Call>,
+    /// Its first call, and the only one of a plain request, which so needs no allocation of its own.
+    pub first: Call,
+    /// The calls that follow, one after the other.
+    pub following: Vec<Call>,
+}
+
+impl Entry {
+    /// A request that is one call.
+    pub fn plain(arrival: Instant, first_id: RequestId, call: Call) -> Self {
+        Self { arrival, first_id, first: call, following: Vec::new() }
+    }
+
+    /// A session of `calls`; `None` when there are none.
+    pub fn session(arrival: Instant, first_id: RequestId, calls: impl IntoIterator<Item = Call>) -> Option<Self> {
+        let mut calls = calls.into_iter();
+        Some(Self { arrival, first_id, first: calls.next()?, following: calls.collect() })
+    }
+
+    /// Its calls, at least one.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        std::iter::once(&self.first).chain(&self.following)
+    }
+
+    /// How many calls it has.
+    pub fn num_calls(&self) -> usize {
+        1 + self.following.len()
+    }
 }
 
 /// One request to a model.

@@ -125,18 +125,18 @@ impl Reader<'_> {
     }
 
     fn entry(&mut self, line_number: usize, line: line::Line) {
-        if line.calls.is_empty() {
+        let first_id = RequestId(self.workload.num_requests);
+        let Some(entry) = Entry::session(line.arrival, first_id, line.calls) else {
             self.num_empty += 1;
             return;
-        }
-        let odd_lengths = line.calls.iter().filter(|call| has_odd_length(call)).count() as u64;
+        };
+        let odd_lengths = entry.calls().filter(|call| has_odd_length(call)).count() as u64;
         if odd_lengths > 0 && self.num_odd_lengths == 0 {
             self.first_odd_length = line_number;
         }
         self.num_odd_lengths += odd_lengths;
-        let first_id = RequestId(self.workload.num_requests);
-        self.workload.num_requests += line.calls.len() as u64;
-        self.workload.entries.push(Entry { arrival: line.arrival, first_id, calls: line.calls });
+        self.workload.num_requests += entry.num_calls() as u64;
+        self.workload.entries.push(entry);
     }
 
     fn fault(&mut self, line_number: usize, line: &[u8], problem: Problem) {

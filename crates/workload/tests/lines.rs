@@ -18,7 +18,7 @@ fn call(input_tokens: u64, output_tokens: u64, tool_time_ns: u64) -> Call {
 }
 
 fn entry(arrival_ns: u64, first_id: u64, calls: Vec<Call>) -> Entry {
-    Entry { arrival: Instant::from_ns(arrival_ns), first_id: RequestId(first_id), calls }
+    Entry::session(Instant::from_ns(arrival_ns), RequestId(first_id), calls).expect("at least one call")
 }
 
 #[test]
@@ -85,9 +85,9 @@ this is no JSON"#;
 #[test]
 fn token_ids_are_kept_when_asked_for() {
     let text = r#"{"input_toks": 3, "output_toks": 1, "arrival_time_ns": 0, "input_tok_ids": [1, 20,4294967295], "output_tok_ids": [0]}"#;
-    let kept = read(text, &ALL).entries[0].calls[0].clone();
+    let kept = read(text, &ALL).entries[0].first.clone();
     assert_eq!((kept.input_ids, kept.output_ids), (vec![1, 20, u32::MAX], vec![0]));
-    let skipped = read(text, &ReadOptions { token_ids: false, ..ALL }).entries[0].calls[0].clone();
+    let skipped = read(text, &ReadOptions { token_ids: false, ..ALL }).entries[0].first.clone();
     assert_eq!(skipped, call(3, 1, 0));
 }
 

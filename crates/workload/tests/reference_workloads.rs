@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use engine::Entry;
 use workload::{ReadOptions, read_file};
 
 #[test]
@@ -17,12 +18,12 @@ fn every_reference_workload_is_read() {
         assert_eq!(workload.num_requests, requests as u64, "{name}");
         assert!(workload.notes.is_empty(), "{name}: {:?}", workload.notes);
         assert!(workload.entries.is_sorted_by_key(|entry| entry.arrival), "{name}");
-        let calls = || workload.entries.iter().flat_map(|entry| &entry.calls);
+        let calls = || workload.entries.iter().flat_map(Entry::calls);
         let tokens = (calls().map(|call| call.input_tokens).sum::<u64>(), calls().map(|call| call.output_tokens).sum());
         assert_eq!(tokens, expected_tokens, "{name}");
         assert!(calls().all(|call| call.input_ids.len() as u64 == if token_ids { call.input_tokens } else { 0 }));
         let bare = read(false, None);
-        assert!(bare.entries.iter().flat_map(|entry| &entry.calls).all(|call| call.input_ids.is_empty()), "{name}");
+        assert!(bare.entries.iter().flat_map(Entry::calls).all(|call| call.input_ids.is_empty()), "{name}");
         assert_eq!(read(true, Some(7)).num_requests, 7, "{name}");
         println!("{name}: {requests} requests, {} + {} tokens", tokens.0, tokens.1);
         name.to_owned()

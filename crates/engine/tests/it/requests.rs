@@ -14,7 +14,7 @@ proptest! {
         let run = case.run();
         let deployment = case.deployment();
         let entries = case.entries();
-        let calls: Vec<_> = entries.iter().flat_map(|entry| &entry.calls).collect();
+        let calls: Vec<_> = entries.iter().flat_map(|entry| entry.calls()).collect();
         let ids: Vec<u64> = run.by_id().iter().map(|request| request.id.0).collect();
         prop_assert_eq!(ids, (0..calls.len() as u64).collect::<Vec<_>>());
         for (request, call) in run.by_id().into_iter().zip(calls) {
@@ -42,7 +42,7 @@ proptest! {
         let requests = run.by_id();
         for entry in case.entries() {
             let mut arrival = entry.arrival;
-            for (call, request) in entry.calls.iter().zip(&requests[entry.first_id.index()..]) {
+            for (call, request) in entry.calls().zip(&requests[entry.first_id.index()..]) {
                 prop_assert_eq!(request.arrival, arrival);
                 arrival = request.end + call.tool_time;
             }

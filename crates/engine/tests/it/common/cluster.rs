@@ -331,7 +331,7 @@ impl ClusterPlan {
         let model = group.model();
         let (tp_dims, ep_dims) = group.masks();
         let [tp, pp, ep] = [group.tp, group.pp, group.ep()].map(u64::from);
-        let calls = || workload.iter().flat_map(|entry| &entry.calls);
+        let calls = || workload.iter().flat_map(Entry::calls);
         let longest_prompt = calls().map(|call| call.input_tokens).max().unwrap_or(1);
         let longest_kv = match group.role {
             Role::Prefill => longest_prompt,

@@ -44,11 +44,9 @@ pub(crate) fn entries(sessions: &[SessionPlan]) -> Vec<Entry> {
     let entry = |session: &SessionPlan| {
         let first_id = next_id;
         next_id += session.calls.len() as u64;
-        Entry {
-            arrival: Instant::from_ns(session.arrival_ns),
-            first_id: RequestId(first_id),
-            calls: session.calls.iter().zip(first_id..).map(|(plan, id)| call(plan, id)).collect(),
-        }
+        let calls = session.calls.iter().zip(first_id..).map(|(plan, id)| call(plan, id));
+        let arrival = Instant::from_ns(session.arrival_ns);
+        Entry::session(arrival, RequestId(first_id), calls).expect("a session has calls")
     };
     sessions.into_iter().map(entry).collect()
 }
