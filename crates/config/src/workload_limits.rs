@@ -67,10 +67,10 @@ impl WorkloadLimits {
 
     fn excess(&self, call: &Call) -> Option<(String, &'static str)> {
         let total = call.input_tokens.saturating_add(call.output_tokens);
-        let shape = format!("{} input and {} output tokens", call.input_tokens, call.output_tokens);
+        let shape = || format!("{} input and {} output tokens", call.input_tokens, call.output_tokens);
         let Limit { tokens, instance } = self.sequence;
         if total > tokens {
-            let message = format!("{shape} exceed the {tokens} that the model of instance {instance} can hold");
+            let message = format!("{} exceed the {tokens} that the model of instance {instance} can hold", shape());
             return Some((message, "shorten the request, or serve a model with a longer context"));
         }
         // The last token generated is never computed.
@@ -78,12 +78,14 @@ impl WorkloadLimits {
         let decode_kv = self.decode_kv.filter(|_| call.output_tokens > 1);
         for (limit, held) in [(self.whole_kv, computed), (self.prefill_kv, call.input_tokens), (decode_kv, computed)] {
             let Some(Limit { tokens, instance }) = limit.filter(|limit| held > limit.tokens) else { continue };
-            let message = format!("{shape} need KV for {held} tokens, and instance {instance} has room for {tokens}");
+            let message =
+                format!("{} need KV for {held} tokens, and instance {instance} has room for {tokens}", shape());
             return Some((message, "shorten the request, or give the KV cache more memory"));
         }
         let Limit { tokens, instance } = self.prompt.filter(|prompt| call.input_tokens > prompt.tokens)?;
         let message = format!(
-            "{shape} can never start: without chunked prefill, instance {instance} computes at most {tokens} tokens in a step"
+            "{} can never start: without chunked prefill, instance {instance} computes at most {tokens} tokens in a step",
+            shape(),
         );
         Some((message, "enable chunked prefill, or raise max_num_batched_tokens"))
     }
