@@ -14,6 +14,7 @@ mod line;
 mod read;
 mod routes;
 mod scan;
+mod usual;
 
 pub use read::{ReadOptions, Workload, read_file, read_str};
 pub use routes::read_routes;

@@ -1,16 +1,16 @@
 //! The shape of one line: a request, or a session with its calls.
 
-use engine::Call;
-use units::{Duration, Instant};
+use engine::{Call, Entry};
+use units::{Duration, Instant, RequestId};
 
 use crate::scan::{Problem, Result, Scanner};
 
 /// Latest arrival, and most tool time of one session, in nanoseconds: 146 years, so that even arrivals counted from
 /// 1970 fit and nothing that the engine adds up comes near 64 bits.
-const TIME_NS_MAX: u64 = 1 << 62;
+pub(crate) const TIME_NS_MAX: u64 = 1 << 62;
 
 /// Most tokens of one call.
-const TOKENS_MAX: u64 = u32::MAX as u64;
+pub(crate) const TOKENS_MAX: u64 = u32::MAX as u64;
 
 /// The keys of a line and of a session's calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,18 @@ impl Key {
 
     /// The key that `bytes` spell. An escape in a key is not looked through: nobody writes `input\u005ftoks`.
     fn of(bytes: &[u8]) -> Option<Key> {
-        Key::ALL.into_iter().find(|key| key.name().as_bytes() == bytes)
+        // One comparison, since only two names are of one length; a search would try them all.
+        match bytes {
+            b"input_toks" => Some(Key::InputToks),
+            b"output_toks" => Some(Key::OutputToks),
+            b"arrival_time_ns" => Some(Key::ArrivalTimeNs),
+            b"input_tok_ids" => Some(Key::InputTokIds),
+            b"output_tok_ids" => Some(Key::OutputTokIds),
+            b"session_id" => Some(Key::SessionId),
+            b"sub_requests" => Some(Key::SubRequests),
+            b"tool_duration_ns" => Some(Key::ToolDurationNs),
+            _ => None,
+        }
     }
 
     /// Whether it belongs in an object of this kind.
@@ -72,24 +83,18 @@ enum Kind {
     Call,
 }
 
-/// What one line says.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Line {
-    pub(crate) arrival: Instant,
-    /// Never empty.
-    pub(crate) calls: Vec<Call>,
-}
-
-/// Reads one line. Lists of token ids are kept only when `token_ids` says so.
-pub(crate) fn parse(line: &[u8], token_ids: bool) -> Result<Line> {
-    let mut scanner = Scanner::new(line);
-    let mut parser = Parser { scanner: &mut scanner, token_ids };
-    let object = parser.object(Kind::Line).map_err(|problem| problem.within("$"))?;
-    scanner.finish()?;
-    object.into_line().map_err(|problem| problem.within("$"))
+/// Reads one line, whose first call is to have the id `first_id`; `None` when it is a session without calls. Lists of
+/// token ids are kept only when `token_ids` says so.
+pub(crate) fn parse(line: &[u8], first_id: RequestId, token_ids: bool) -> Result<Option<Entry>> {
+    let mut parser = Parser { scanner: Scanner::new(line), token_ids };
+    let mut object = Object::default();
+    parser.object(Kind::Line, &mut object).map_err(|problem| problem.within("$"))?;
+    parser.scanner.finish()?;
+    object.into_entry(first_id).map_err(|problem| problem.within("$"))
 }
 
 /// The values of one object, and where its keys are.
+#[derive(Default)]
 struct Object {
     /// Where it begins.
     offset: usize,
@@ -118,7 +123,7 @@ impl Object {
         Ok(self.call)
     }
 
-    fn into_line(self) -> Result<Line> {
+    fn into_entry(self, first_id: RequestId) -> Result<Option<Entry>> {
         self.require(Key::ArrivalTimeNs)?;
         let arrival = Instant::from_ns(self.arrival_ns);
         if !self.has(Key::SubRequests) {
@@ -127,7 +132,7 @@ impl Object {
                 return Err(Problem::new(offset, "`session_id` without `sub_requests`")
                     .hint("a session lists its calls in `sub_requests`; a plain request has no id"));
             }
-            return Ok(Line { arrival, calls: vec![self.into_call()?] });
+            return Ok(Some(Entry::plain(arrival, first_id, self.into_call()?)));
         }
         let call_keys = [Key::InputToks, Key::OutputToks, Key::InputTokIds, Key::OutputTokIds];
         if let Some(key) = call_keys.into_iter().find(|&key| self.has(key)) {
@@ -135,33 +140,31 @@ impl Object {
             return Err(Problem::new(self.key_offsets[key as usize], message)
                 .hint("a line is a request or a session; the tokens of a session stand in its calls"));
         }
-        Ok(Line { arrival, calls: self.calls })
+        Ok(Entry::session(arrival, first_id, self.calls))
     }
 }
 
-struct Parser<'s, 'a> {
-    scanner: &'s mut Scanner<'a>,
+struct Parser<'a> {
+    scanner: Scanner<'a>,
     token_ids: bool,
 }
 
-impl Parser<'_, '_> {
-    fn object(&mut self, kind: Kind) -> Result<Object> {
-        let offset = self.scanner.offset();
+impl Parser<'_> {
+    /// Reads an object into `object`, which is empty.
+    fn object(&mut self, kind: Kind, object: &mut Object) -> Result<()> {
+        object.offset = self.scanner.offset();
         self.scanner.expect(b'{', "an object").map_err(|problem| match kind {
             Kind::Line => problem.hint("each line is one JSON object"),
             Kind::Call => problem,
         })?;
-        let key_offsets = [0; Key::ALL.len()];
-        let mut object = Object { offset, key_offsets, call: Call::default(), arrival_ns: 0, calls: Vec::new() };
         if self.scanner.take(b'}') {
-            return Ok(object);
+            return Ok(());
         }
         loop {
-            let key = self.key(kind, &mut object)?;
-            self.value(key, &mut object).map_err(|problem| problem.within(&format!(".{}", key.name())))?;
+            let key = self.key(kind, object)?;
+            self.value(key, object).map_err(|problem| problem.within(&format!(".{}", key.name())))?;
             if !self.scanner.take(b',') {
-                self.scanner.expect(b'}', "a comma or the end of the object")?;
-                return Ok(object);
+                return self.scanner.expect(b'}', "a comma or the end of the object");
             }
         }
     }
@@ -216,9 +219,10 @@ impl Parser<'_, '_> {
         let mut tool_time_ns = 0;
         loop {
             let call_offset = self.scanner.offset();
+            let mut object = Object::default();
             let call = self
-                .object(Kind::Call)
-                .and_then(Object::into_call)
+                .object(Kind::Call, &mut object)
+                .and_then(|()| object.into_call())
                 .map_err(|problem| problem.within(&format!("[{}]", calls.len())))?;
             tool_time_ns += call.tool_time.ns();
             if tool_time_ns > TIME_NS_MAX {

@@ -8,8 +8,8 @@ use diagnostics::{Fault, Faults, Position};
 use engine::{Call, Entry};
 use units::RequestId;
 
-use crate::line;
 use crate::scan::Problem;
+use crate::{line, usual};
 
 /// Faults reported in full; further faulty lines are only counted.
 const FAULTS_MAX: usize = 20;
@@ -115,21 +115,21 @@ impl Reader<'_> {
             return;
         }
         self.num_lines += 1;
+        let first_id = RequestId(self.workload.num_requests);
+        if let Some(entry) = usual::parse(line, first_id) {
+            return self.entry(line_number, entry);
+        }
         if let Err(error) = std::str::from_utf8(line) {
             return self.fault(line_number, line, *Problem::new(error.valid_up_to(), "not UTF-8 text"));
         }
-        match line::parse(line, self.token_ids) {
-            Ok(parsed) => self.entry(line_number, parsed),
+        match line::parse(line, first_id, self.token_ids) {
+            Ok(Some(entry)) => self.entry(line_number, entry),
+            Ok(None) => self.num_empty += 1,
             Err(problem) => self.fault(line_number, line, *problem),
         }
     }
 
-    fn entry(&mut self, line_number: usize, line: line::Line) {
-        let first_id = RequestId(self.workload.num_requests);
-        let Some(entry) = Entry::session(line.arrival, first_id, line.calls) else {
-            self.num_empty += 1;
-            return;
-        };
+    fn entry(&mut self, line_number: usize, entry: Entry) {
         let odd_lengths = entry.calls().filter(|call| has_odd_length(call)).count() as u64;
         if odd_lengths > 0 && self.num_odd_lengths == 0 {
             self.first_odd_length = line_number;

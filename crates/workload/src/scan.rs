@@ -1,8 +1,9 @@
 //! The little of JSON that a workload line is made of, read byte by byte.
 //!
 //! The lines have one fixed shape, so there is no tree, no recursion and nothing to skip: a token is read where it is
-//! expected, or its place and what is wrong with it are reported. That is several times as fast as a general parser on
-//! lists of token ids, which are nearly all of a large file.
+//! expected, or its place and what is wrong with it are reported. Strings and plain numbers, which are nearly all of a
+//! file, are taken many bytes at once; whatever is out of the ordinary about one falls back to reading it byte by byte,
+//! from its beginning.
 
 use std::ops::RangeInclusive;
 
@@ -81,6 +82,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The problem that the next token is not what is `wanted`.
+    #[cold]
     pub(crate) fn unexpected(&mut self, wanted: &str) -> Box<Problem> {
         let found = match self.peek() {
             None => {
@@ -107,6 +109,13 @@ impl<'a> Scanner<'a> {
     pub(crate) fn string(&mut self, wanted: &str) -> Result<&'a [u8]> {
         self.expect(b'"', wanted)?;
         let start = self.at;
+        let rest = &self.line[start..];
+        if let Some(length) = memchr::memchr(b'"', rest)
+            && rest[..length].iter().all(|&byte| byte != b'\\' && byte > 0x1f)
+        {
+            self.at += length + 1;
+            return Ok(&rest[..length]);
+        }
         while let Some(&byte) = self.line.get(self.at) {
             match byte {
                 b'"' => {
@@ -135,34 +144,28 @@ impl<'a> Scanner<'a> {
     /// A whole number in `range`. Forms such as `12.0` and `1e6` are whole numbers too.
     pub(crate) fn whole_number(&mut self, range: RangeInclusive<u64>) -> Result<u64> {
         let start = self.offset();
-        // Twenty digits can exceed 64 bits, nineteen can't.
-        let mut value = 0_u64;
-        while let Some(digit @ b'0'..=b'9') = self.line.get(self.at).copied()
-            && self.at < start + 19
-        {
-            value = value * 10 + u64::from(digit - b'0');
-            self.at += 1;
-        }
-        let plain = match self.line.get(self.at) {
-            Some(b'0'..=b'9' | b'.' | b'e' | b'E') => false,
-            _ => self.at > start && (self.line[start] != b'0' || self.at == start + 1),
+        let value = match plain_number(&self.line[start..]) {
+            Some((value, length)) => {
+                self.at += length;
+                value
+            }
+            None => self.decimal(*range.end())?,
         };
-        if !plain {
-            self.at = start;
-            value = self.decimal(*range.end())?;
-        }
-        if range.contains(&value) {
-            return Ok(value);
-        }
+        if range.contains(&value) { Ok(value) } else { Err(self.out_of_range(start, value, &range)) }
+    }
+
+    /// The problem that the number which begins at `start`, and has just been read, is not in `range`.
+    #[cold]
+    fn out_of_range(&self, start: usize, value: u64, range: &RangeInclusive<u64>) -> Box<Problem> {
         let text = String::from_utf8_lossy(&self.line[start..self.at]);
-        Err(Problem::new(
+        Problem::new(
             start,
             if value < *range.start() {
                 format!("must be at least {}, not {text}", range.start())
             } else {
                 format!("{text} is too large, the most is {}", range.end())
             },
-        ))
+        )
     }
 
     /// Any JSON number, as a whole number of at most 64 bits: exact, by moving the decimal point through its digits.
@@ -229,21 +232,41 @@ impl<'a> Scanner<'a> {
     /// A list of token ids.
     pub(crate) fn token_ids(&mut self) -> Result<Vec<u32>> {
         self.expect(b'[', "a list of token ids")?;
-        let mut ids = Vec::new();
         if self.take(b']') {
-            return Ok(ids);
+            return Ok(Vec::new());
         }
+        let list = &self.line[self.at..];
+        let list = &list[..memchr::memchr(b']', list).unwrap_or(list.len())];
+        let mut ids = Vec::with_capacity(1 + memchr::memchr_iter(b',', list).count());
         loop {
+            self.usual_token_ids(&mut ids);
             match self.whole_number(0..=u64::from(u32::MAX)) {
                 Ok(id) => ids.push(id as u32),
                 Err(problem) => return Err(problem.within(&format!("[{}]", ids.len()))),
             }
             if !self.take(b',') {
                 self.expect(b']', "a comma or the end of the list")?;
-                ids.shrink_to_fit();
                 return Ok(ids);
             }
         }
+    }
+
+    /// Takes ids of at most seven digits, each with the comma after it and a space at most, for as long as they come.
+    fn usual_token_ids(&mut self, ids: &mut Vec<u32>) {
+        let mut rest = &self.line[self.at..];
+        while let Some(bytes) = rest.first_chunk::<8>() {
+            let (id, length) = leading_digits_of(*bytes);
+            let has_zero_in_front = bytes[0] == b'0' && length > 1;
+            if length == 0 || bytes.get(length) != Some(&b',') || has_zero_in_front {
+                break;
+            }
+            ids.push(id as u32);
+            rest = match &rest[length..] {
+                [_, b' ', more @ ..] | [_, more @ ..] => more,
+                [] => unreachable!("a comma"),
+            };
+        }
+        self.at = self.line.len() - rest.len();
     }
 
     /// Moves past a list of token ids without keeping them. A list of anything but plain numbers is read in full, for
@@ -269,5 +292,110 @@ impl<'a> Scanner<'a> {
             Some(_) => Err(Problem::new(self.at, "there is more after the end of the object")
                 .hint("each line is one JSON object, without commas between them")),
         }
+    }
+}
+
+/// The whole number that `text` begins with, and how many digits it has; `None` unless it is written as one usually is:
+/// with digits alone, of which the first is no leading zero, and which can't exceed 64 bits.
+#[inline]
+pub(crate) fn plain_number(text: &[u8]) -> Option<(u64, usize)> {
+    let (value, length) = leading_digits(text);
+    let (value, length) = if length < 8 { (value, length) } else { long_number(text, value)? };
+    let is_plain = match text.get(length) {
+        Some(b'0'..=b'9' | b'.' | b'e' | b'E') => false,
+        _ => length == 1 || (length > 0 && text[0] != b'0'),
+    };
+    is_plain.then_some((value, length))
+}
+
+/// The number that `text` begins with and how many digits it has, after eight of them, which make `value`.
+fn long_number(text: &[u8], mut value: u64) -> Option<(u64, usize)> {
+    let (mut length, mut length_max) = (8, 8);
+    // While as many bytes as could be digits are.
+    while length == length_max {
+        let (low, more) = leading_digits(&text[length..]);
+        if length + more > DIGITS_MAX {
+            return None;
+        }
+        value = value * TEN_TO_THE[more] + low;
+        length += more;
+        length_max += 8;
+    }
+    Some((value, length))
+}
+
+/// Twenty digits can exceed 64 bits, nineteen can't.
+const DIGITS_MAX: usize = 19;
+
+const TEN_TO_THE: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The number in the first digits of `text`, at most eight, and how many they are.
+#[inline]
+fn leading_digits(text: &[u8]) -> (u64, usize) {
+    leading_digits_of(text.first_chunk().copied().unwrap_or_else(|| last_bytes(text)))
+}
+
+/// Fewer than eight bytes, and zeros.
+fn last_bytes(text: &[u8]) -> [u8; 8] {
+    let mut bytes = [0; 8];
+    bytes[..text.len()].copy_from_slice(text);
+    bytes
+}
+
+/// The number in the first digits of `bytes`, and how many they are.
+///
+/// All bytes are looked at together: digits differ in length from number to number, and a loop over them would end where
+/// the processor doesn't expect it.
+#[inline]
+fn leading_digits_of(bytes: [u8; 8]) -> (u64, usize) {
+    let word = u64::from_le_bytes(bytes) ^ u64::from_le_bytes([b'0'; 8]);
+    // A byte's highest bit is set unless it is a digit. Sums carry upwards, so it holds up to the first that is none.
+    let others = (word.wrapping_add(u64::from_le_bytes([0x76; 8])) | word) & u64::from_le_bytes([0x80; 8]);
+    let length = others.trailing_zeros() as usize / 8;
+    if length == 0 {
+        return (0, 0);
+    }
+    // The digits move to the end, zeros come before them, and neighbours become twos, fours and the eight.
+    let digits = word << (64 - 8 * length);
+    let twos = (digits.wrapping_mul(10) + (digits >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (twos.wrapping_mul(100) + (twos >> 16)) & 0x0000_ffff_0000_ffff;
+    let eight = (fours.wrapping_mul(10_000) + (fours >> 32)) & 0xffff_ffff;
+    (eight, length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a general reader of numbers has it.
+    fn expected(text: &str) -> Option<(u64, usize)> {
+        let length = text.bytes().take_while(u8::is_ascii_digit).count();
+        let follows = text.as_bytes().get(length);
+        let is_plain = (1..=DIGITS_MAX).contains(&length)
+            && (length == 1 || !text.starts_with('0'))
+            && !matches!(follows, Some(b'.' | b'e' | b'E'));
+        is_plain.then(|| (text[..length].parse().expect("digits"), length))
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn plain_numbers_are_those_of_digits_alone(text in "[0-9]{0,21}[ -~]{0,12}", bytes in "\\PC{0,12}") {
+            for text in [text.clone(), bytes.clone(), text + &bytes] {
+                proptest::prop_assert_eq!(plain_number(text.as_bytes()), expected(&text), "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn plain_numbers_of_every_length() {
+        for length in 1..=DIGITS_MAX {
+            for digit in ['1', '9'] {
+                for end in ["", "}", ", ", "} and more"] {
+                    let text = digit.to_string().repeat(length) + end;
+                    assert_eq!(plain_number(text.as_bytes()), expected(&text), "{text}");
+                }
+            }
+        }
+        assert_eq!(plain_number("1".repeat(20).as_bytes()), None);
     }
 }
