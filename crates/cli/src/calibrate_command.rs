@@ -142,10 +142,10 @@ fn experiment(path: &Path, options: &CalibrateArgs) -> Result<Experiment, Faults
         }
         named
     };
-    let Job { loaded, workload, routes, .. } = Job::prepare(&args).map_err(of_run)?;
+    let Job { loaded, mut workload, routes, .. } = Job::prepare(&args, usize::MAX).map_err(of_run)?;
     let measured = compare::read(measured).map_err(of_run)?;
-    let (deployment, entries) = (loaded.deployment, workload.entries);
-    Experiment::new(described.name, deployment, routes, &entries, measured, options.variants).map_err(of_run)
+    let (deployment, entries) = (loaded.deployment, workload.keep()?);
+    Experiment::new(described.name, deployment, routes, entries, measured, options.variants).map_err(of_run)
 }
 
 fn describe(document: Document) -> Result<Described, Faults> {

@@ -46,9 +46,9 @@ fn shape(instance: &InstanceSpec) -> Option<MoeShape> {
     })
 }
 
-/// The routes in the file at `path`, which must have one for every request of the workload, to an instance that takes
-/// requests in.
-pub(crate) fn read_routes(path: &Path, deployment: &Deployment, workload: &Workload) -> Result<RoutingTable, Faults> {
+/// The routes in the file at `path`, which must have one for each of the workload's `num_requests`, to an instance that
+/// takes requests in.
+pub(crate) fn read_routes(path: &Path, deployment: &Deployment, num_requests: u64) -> Result<RoutingTable, Faults> {
     let routes = workload::read_routes(path)?;
     let name = path.display().to_string();
     let fault_of = |id: RequestId| match routes.get(&id) {
@@ -61,8 +61,7 @@ pub(crate) fn read_routes(path: &Path, deployment: &Deployment, workload: &Workl
             Some(_) => None,
         },
     };
-    let ids = workload.entries.iter().flat_map(|entry| (0..entry.num_calls() as u64).map(|n| entry.first_id.0 + n));
-    let faults: Vec<String> = ids.filter_map(|id| fault_of(RequestId(id))).collect();
+    let faults: Vec<String> = (0..num_requests).filter_map(|id| fault_of(RequestId(id))).collect();
     let mut told = Faults::new();
     faults.iter().take(FAULTS_MAX).for_each(|fault| told.push(Fault::new(&name, fault)));
     let more = faults.len().saturating_sub(FAULTS_MAX);
@@ -79,21 +78,22 @@ pub(crate) fn replay_arrivals(path: &Path, workload: &mut Workload) -> Result<()
     let offsets = run.arrival_offsets().ok_or_else(|| {
         fault("does not tell when requests arrived".to_owned()).hint("every request needs its time of arrival")
     })?;
-    if workload.entries.iter().any(|entry| entry.num_calls() > 1) {
+    let entries = workload.keep()?;
+    if entries.iter().any(|entry| entry.num_calls() > 1) {
         let sessions =
             fault("tells when requests arrived, but later calls of a session follow the earlier ones".to_owned());
         return Err(sessions.hint("leave out --arrivals-from: the workload has sessions").into());
     }
-    if offsets.len() != workload.entries.len() {
-        let message = format!("has {} requests, and the workload {}", offsets.len(), workload.entries.len());
+    if offsets.len() != entries.len() {
+        let message = format!("has {} requests, and the workload {}", offsets.len(), entries.len());
         return Err(fault(message).hint("take the workload that was measured; --num-reqs cuts it").into());
     }
-    let first = workload.entries.iter().map(|entry| entry.arrival).min().unwrap_or_default();
+    let first = entries.iter().map(|entry| entry.arrival).min().unwrap_or_default();
     // Recordings number requests as the workload's file does.
-    workload.entries.sort_by_key(|entry| entry.first_id);
-    for (entry, offset) in workload.entries.iter_mut().zip(offsets) {
+    entries.sort_by_key(|entry| entry.first_id);
+    for (entry, offset) in entries.iter_mut().zip(offsets) {
         entry.arrival = first + offset;
     }
-    workload.entries.sort_by_key(|entry| entry.arrival);
+    entries.sort_by_key(|entry| entry.arrival);
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use config::{Flags, Inputs, KvBasis, LatencySource, LatencyUsed, Loaded, Preset, Source, WorkloadLimits};
 use diagnostics::{Fault, Faults};
-use engine::{Engine, RoutingTable, Simulation, Vllm};
-use examples::Example;
+use engine::{Engine, Entry, RoutingTable, Simulation, Vllm};
+use examples::{Example, TextFile};
 use metrics::{Layout, Summary};
 use units::Duration;
 use workload::{ReadOptions, Workload};
@@ -21,18 +21,26 @@ use crate::refused::refused_flags;
 const UNFIT_REQUESTS_MAX: usize = 20;
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
-    let Job { loaded, workload, preset, routes, files } = Job::prepare(args)?;
+    simulate(args, Job::prepare(args, ReadOptions::KEPT_BYTES_MAX)?)
+}
+
+fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
+    let Job { loaded, workload, preset, routes, files } = job;
     let mut layout = Layout::of(&loaded.deployment);
     layout.engine.preset = preset;
     let mut console = Console::new(&args.output, &layout, workload.num_requests, files);
     if !args.output.quiet {
         introduce(args, &loaded, &workload);
     }
-    let mut simulation = Simulation::new(&loaded.deployment, workload.entries.into_iter());
+    let mut entries = workload.into_entries();
+    let mut simulation = Simulation::new(&loaded.deployment, entries.by_ref());
     if let Some(routes) = routes {
         simulation = simulation.route_with(Box::new(routes));
     }
-    let totals = simulation.try_run(&mut console).map_err(Failure::Stuck)?;
+    let totals = simulation.try_run(&mut console);
+    // Results of a workload that broke off are none, not even that requests wait for ever.
+    entries.finish()?;
+    let totals = totals.map_err(Failure::Stuck)?;
     let watched = console.finish(&totals);
     watched.files.commit()?;
     let summary = || Summary::new(&layout, &watched.statistics, watched.intervals.power(), &totals);
@@ -57,8 +65,8 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Reads all inputs, and tells all their faults at once.
-    pub(crate) fn prepare(args: &RunArgs) -> Result<Self, Faults> {
+    /// Reads all inputs, and tells all their faults at once. Up to `kept_bytes_max` bytes of entries stay in memory.
+    pub(crate) fn prepare(args: &RunArgs, kept_bytes_max: usize) -> Result<Self, Faults> {
         let mut faults = refused_flags(args);
         let Some(example) = keep(example(args).map_err(Faults::from), &mut faults) else { return Err(faults) };
         check_outputs(args, &mut faults);
@@ -67,19 +75,16 @@ impl Job {
         if let (Some(path), Some(loaded)) = (&args.routing.expert_routing_file, &mut loaded) {
             keep(recordings::route_experts(path, &mut loaded.deployment), &mut faults);
         }
-        let wants_token_ids = loaded
-            .as_ref()
-            .is_some_and(|loaded| loaded.deployment.instances.iter().any(|instance| instance.kv.prefix_caching));
-        let (source, workload) = read_workload(args, example, wants_token_ids);
+        let (workload, unfit) = read_workload(args, example, loaded.as_ref(), kept_bytes_max);
         let mut workload = keep(workload, &mut faults);
         if let (Some(path), Some(workload)) = (&args.input.arrivals_from, &mut workload) {
             keep(recordings::replay_arrivals(path, workload), &mut faults);
         }
         let mut routes = None;
         if let (Some(loaded), Some(workload)) = (&loaded, &workload) {
-            faults.extend(unfit_requests(&source, loaded, workload));
+            faults.extend(unfit);
             if let Some(path) = &args.routing.request_routing_file {
-                routes = keep(recordings::read_routes(path, &loaded.deployment, workload), &mut faults);
+                routes = keep(recordings::read_routes(path, &loaded.deployment, workload.num_requests), &mut faults);
             }
         }
         // The output comes last, so that nothing is created for a run that can't be.
@@ -226,34 +231,72 @@ fn policy<T: std::str::FromStr + Default>(name: &str) -> T {
     if name == "CUSTOM" { T::default() } else { known(name) }
 }
 
-/// The workload, and what its faults call it.
-fn read_workload(args: &RunArgs, example: Option<&Example>, token_ids: bool) -> (String, Result<Workload, Faults>) {
-    let limit = (args.input.num_reqs > 0).then_some(args.input.num_reqs);
-    let options = ReadOptions { limit, token_ids };
-    match (&args.input.dataset, example) {
-        (Some(path), _) => (path.display().to_string(), workload::read_file(path, &options)),
+/// The workload, and those of its requests that `loaded` could never finish.
+fn read_workload(
+    args: &RunArgs,
+    example: Option<&Example>,
+    loaded: Option<&Loaded>,
+    kept_bytes_max: usize,
+) -> (Result<Workload, Faults>, Faults) {
+    let has_prefix_caches =
+        |loaded: &Loaded| loaded.deployment.instances.iter().any(|instance| instance.kv.prefix_caching);
+    let options = ReadOptions {
+        limit: (args.input.num_reqs > 0).then_some(args.input.num_reqs),
+        token_ids: loaded.is_some_and(has_prefix_caches),
+        kept_bytes_max,
+    };
+    let mut unfit = UnfitRequests {
+        limits: loaded.map(|loaded| WorkloadLimits::of(&loaded.deployment)),
+        ..UnfitRequests::default()
+    };
+    let (source, workload) = match (&args.input.dataset, example) {
+        (Some(path), _) => {
+            let source = path.display().to_string();
+            let workload = workload::read_file(path, &options, &mut |entry| unfit.check(&source, entry));
+            (source, workload)
+        }
         (None, Some(example)) => {
-            let file = example.workload;
-            (file.name.to_owned(), workload::read_str(file.name, file.text, &options))
+            let TextFile { name, text } = example.workload;
+            let workload = workload::read_str(name, text, &options, &mut |entry| unfit.check(name, entry));
+            (name.to_owned(), workload)
         }
         (None, None) => unreachable!("a cluster file requires a workload"),
-    }
+    };
+    (workload, unfit.into_faults(&source))
 }
 
 /// Requests that could never be finished.
-fn unfit_requests(source: &str, loaded: &Loaded, workload: &Workload) -> Faults {
-    let limits = WorkloadLimits::of(&loaded.deployment);
-    let mut all = Faults::new();
-    for entry in &workload.entries {
-        limits.check(source, entry, &mut all);
+#[derive(Default)]
+struct UnfitRequests {
+    /// `None` when no deployment is there to finish them.
+    limits: Option<WorkloadLimits>,
+    /// Of the first.
+    faults: Vec<Fault>,
+    num_faults: usize,
+}
+
+impl UnfitRequests {
+    fn check(&mut self, source: &str, entry: &Entry) {
+        let Some(limits) = &self.limits else { return };
+        let mut faults = Faults::new();
+        limits.check(source, entry, &mut faults);
+        for fault in faults.iter() {
+            self.num_faults += 1;
+            if self.faults.len() < UNFIT_REQUESTS_MAX {
+                self.faults.push(fault.clone());
+            }
+        }
     }
-    let mut faults = Faults::new();
-    all.iter().take(UNFIT_REQUESTS_MAX).for_each(|fault| faults.push(fault.clone()));
-    let more = all.iter().count().saturating_sub(UNFIT_REQUESTS_MAX);
-    if more > 0 {
-        faults.push(Fault::new(source, format!("{more} more requests do not fit")));
+
+    fn into_faults(self, source: &str) -> Faults {
+        let mut faults = Faults::new();
+        let more = self.num_faults - self.faults.len();
+        self.faults.into_iter().for_each(|fault| faults.push(fault));
+        if more > 0 {
+            faults.push(Fault::new(source, format!("{more} more requests do not fit")));
+        }
+        faults
     }
-    faults
 }
 
 fn gib(bytes: u64) -> f64 {
@@ -300,5 +343,71 @@ fn introduce(args: &RunArgs, loaded: &Loaded, workload: &Workload) {
     }
     for flag in args.files.given() {
         eprintln!("note: {flag} changes nothing: servingsim runs in one process and writes no intermediate files");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    /// Arguments of a run of `workload` on the first example's cluster, results of which go to the other two files.
+    fn args(folder: &Path) -> RunArgs {
+        let path = |name: &str| folder.join(name).display().to_string();
+        let (workload, output, intervals) = (path("w.jsonl"), path("out.csv"), path("intervals.csv"));
+        let args = ["servingsim", "run", "--quiet", "--dataset", &workload, "--output", &output];
+        let cli = Cli::parse_from(args.iter().copied().chain(["--interval-output", &intervals]));
+        let Command::Run(args) = cli.command else { panic!("these are arguments of a run") };
+        *args
+    }
+
+    fn workload() -> String {
+        let session = r#"{"arrival_time_ns": 0, "sub_requests": [{"input_toks": 9, "output_toks": 3}, {"input_toks": 20, "output_toks": 2}]}"#;
+        let line = |n: u64| {
+            let (input, output, arrival_ns) = (5 + n * 7 % 90, 1 + n % 11, n * 3_000_000);
+            format!("{{\"input_toks\": {input}, \"output_toks\": {output}, \"arrival_time_ns\": {arrival_ns}}}\n")
+        };
+        format!("{session}\n") + &(0..300).map(line).collect::<String>()
+    }
+
+    /// The files that a run writes, of whose workload up to `kept_bytes_max` stay in memory.
+    fn results(kept_bytes_max: usize) -> [String; 2] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let args = args(folder.path());
+        fs::write(folder.path().join("w.jsonl"), workload()).expect("a file in the temporary folder");
+        let job = Job::prepare(&args, kept_bytes_max).unwrap_or_else(|faults| panic!("{faults}"));
+        assert_eq!(job.workload.is_kept(), kept_bytes_max > 0);
+        assert_eq!(job.workload.num_requests, 302);
+        simulate(&args, job).expect("a run");
+        ["out.csv", "intervals.csv"].map(|name| fs::read_to_string(folder.path().join(name)).expect("results"))
+    }
+
+    #[test]
+    fn a_workload_that_is_read_again_gives_the_same_results() {
+        let kept = results(usize::MAX);
+        assert_eq!(kept[0].lines().count(), 303);
+        assert_eq!(results(0), kept);
+    }
+
+    #[test]
+    fn a_workload_that_changes_during_the_run_is_a_fault_and_replaces_nothing() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let args = args(folder.path());
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a temporary file");
+        write("w.jsonl", &workload());
+        write("out.csv", "old");
+        let job = Job::prepare(&args, 0).unwrap_or_else(|faults| panic!("{faults}"));
+        write("w.jsonl", &workload().replacen("99", "98", 1));
+        let Err(Failure::Input(faults)) = simulate(&args, job) else { panic!("the workload has changed") };
+        assert!(faults.to_string().contains("w.jsonl: has changed since it was checked"), "{faults}");
+        assert_eq!(fs::read_to_string(folder.path().join("out.csv")).expect("the old file"), "old");
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path()).expect("a folder").map(|file| file.expect("a file").file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["out.csv", "w.jsonl"]);
     }
 }

@@ -9,12 +9,20 @@
 //! [`read_file`] takes what LLMServingSim takes (behaviour contract, section 1) and is strict beyond it: what that
 //! would quietly cut, skip or ignore is a fault with its place, because a workload read wrongly gives numbers that look
 //! right.
+//!
+//! Every line is checked before anything arrives. A long file's entries are not kept, but read again as a run asks for
+//! them ([`Workload::into_entries`]).
 
+mod entries;
 mod line;
+mod lines;
 mod read;
 mod routes;
 mod scan;
 mod usual;
+mod workload;
 
-pub use read::{ReadOptions, Workload, read_file, read_str};
+pub use entries::Entries;
+pub use read::{ReadOptions, read_file, read_str};
 pub use routes::read_routes;
+pub use workload::Workload;

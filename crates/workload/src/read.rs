@@ -1,24 +1,20 @@
-//! Files to workloads: lines, their numbering, their faults.
+//! The first reading of a workload: every line is checked, and told where it is at fault.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::Read;
 use std::path::Path;
 
 use diagnostics::{Fault, Faults, Position};
 use engine::{Call, Entry};
-use units::RequestId;
+use units::Instant;
 
+use crate::entries::{EntriesAgain, EntryLines};
+use crate::lines::{Lines, unreadable};
 use crate::scan::Problem;
-use crate::{line, usual};
+use crate::workload::{Source, Workload};
 
 /// Faults reported in full; further faulty lines are only counted.
 const FAULTS_MAX: usize = 20;
-
-/// What may stand in front of the first line.
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-
-/// Bytes read at once.
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// How to read a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,75 +25,76 @@ pub struct ReadOptions {
     /// Whether to keep token ids. They serve prefix caching only and are most of the memory. Lists that are not kept are
     /// looked over, which is faster than reading them: a missing comma in one goes unseen.
     pub token_ids: bool,
+    /// Bytes up to which entries stay in memory. Where there are more, they are read again as a run asks for them,
+    /// unless they stand in another order than they arrive in, or not in a plain file.
+    pub kept_bytes_max: usize,
 }
 
-/// What arrives in a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Workload {
-    /// In order of arrival; those that arrive together in order of the file. Ids are numbered in order of the file.
-    pub entries: Vec<Entry>,
-    /// Requests, every call of a session counted.
-    pub num_requests: u64,
-    /// What is odd but no fault, in sentences without a full stop.
-    pub notes: Vec<String>,
+impl ReadOptions {
+    /// Memory for entries where nothing speaks for more or less: some 150,000 plain requests. More would save no time,
+    /// as new memory costs about what reading a line again does.
+    pub const KEPT_BYTES_MAX: usize = 16 << 20;
 }
 
-/// Reads the workload file at `path`, line by line.
+/// Reads the workload file at `path`, line by line, and shows every entry to `each`, in order of the file.
 ///
 /// # Errors
 /// Every faulty line, with its place; or that the file can't be read, is not UTF-8, or holds no requests.
-pub fn read_file(path: &Path, options: &ReadOptions) -> Result<Workload, Faults> {
+pub fn read_file(path: &Path, options: &ReadOptions, each: &mut dyn FnMut(&Entry)) -> Result<Workload, Faults> {
     let name = path.display().to_string();
     if path.is_dir() {
         let fault = Fault::new(name, "is a folder, not a workload file").hint("name one .jsonl file in it");
         return Err(fault.into());
     }
-    match File::open(path) {
-        Ok(file) => read(&name, BufReader::with_capacity(BUFFER_BYTES, file), options),
-        Err(error) => Err(unreadable(&name, &error).into()),
+    let file = File::open(path).map_err(|error| unreadable(&name, &error))?;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return read_once(&name, file, options, each);
     }
+    let mut lines = EntryLines::new(Lines::twice(&name, file), options);
+    let first = FirstReading::new(&name, options.kept_bytes_max).read(&mut lines, each)?;
+    let is_in_order = first.is_in_order;
+    let mut workload = first.finish(lines.again())?;
+    if !is_in_order {
+        workload.keep()?;
+    }
+    Ok(workload)
 }
 
-/// Reads a workload from `text`; `name` stands for it in faults.
+/// Reads a workload from `text`, as [`read_file`] does; `name` stands for it in faults. All entries stay in memory.
 ///
 /// # Errors
 /// As [`read_file`].
-pub fn read_str(name: &str, text: &str, options: &ReadOptions) -> Result<Workload, Faults> {
-    read(name, text.as_bytes(), options)
+pub fn read_str(
+    name: &str,
+    text: &str,
+    options: &ReadOptions,
+    each: &mut dyn FnMut(&Entry),
+) -> Result<Workload, Faults> {
+    read_once(name, text.as_bytes(), options, each)
 }
 
-fn read(name: &str, mut input: impl BufRead, options: &ReadOptions) -> Result<Workload, Faults> {
-    let mut reader = Reader { name, token_ids: options.token_ids, ..Reader::default() };
-    let mut line = Vec::new();
-    for line_number in 1.. {
-        if options.limit.is_some_and(|limit| reader.num_lines >= limit) {
-            break;
-        }
-        line.clear();
-        match input.read_until(b'\n', &mut line) {
-            Ok(0) => break,
-            Ok(_) => reader.line(line_number, &line),
-            Err(error) => return Err(unreadable(name, &error).into()),
-        }
-    }
-    reader.finish()
+fn read_once(
+    name: &str,
+    input: impl Read,
+    options: &ReadOptions,
+    each: &mut dyn FnMut(&Entry),
+) -> Result<Workload, Faults> {
+    let mut lines = EntryLines::new(Lines::once(name, input), options);
+    FirstReading::new(name, usize::MAX).read(&mut lines, each)?.finish(None)
 }
 
-fn unreadable(name: &str, error: &io::Error) -> Fault {
-    let message = match error.kind() {
-        io::ErrorKind::NotFound => "no such file".to_owned(),
-        _ => format!("can't be read: {error}"),
-    };
-    Fault::new(name, message)
-}
-
-#[derive(Default)]
-struct Reader<'a> {
+/// What has been found out.
+struct FirstReading<'a> {
     name: &'a str,
-    token_ids: bool,
-    /// Lines so far that are not blank.
-    num_lines: usize,
-    workload: Workload,
+    /// `None` once there were too many to keep.
+    entries: Option<Vec<Entry>>,
+    kept_bytes: usize,
+    kept_bytes_max: usize,
+    /// Requests so far, every call of a session counted.
+    num_requests: u64,
+    latest_arrival: Instant,
+    /// Whether no entry arrives before one that stands above it.
+    is_in_order: bool,
     faults: Vec<Fault>,
     num_faults: usize,
     /// Sessions without calls.
@@ -107,26 +104,36 @@ struct Reader<'a> {
     first_odd_length: usize,
 }
 
-impl Reader<'_> {
-    fn line(&mut self, line_number: usize, line: &[u8]) {
-        // Some editors mark UTF-8 so.
-        let line = if line_number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
-        if line.trim_ascii().is_empty() {
-            return;
+impl<'a> FirstReading<'a> {
+    fn new(name: &'a str, kept_bytes_max: usize) -> Self {
+        Self {
+            name,
+            entries: Some(Vec::new()),
+            kept_bytes: 0,
+            kept_bytes_max,
+            num_requests: 0,
+            latest_arrival: Instant::ZERO,
+            is_in_order: true,
+            faults: Vec::new(),
+            num_faults: 0,
+            num_empty: 0,
+            num_odd_lengths: 0,
+            first_odd_length: 0,
         }
-        self.num_lines += 1;
-        let first_id = RequestId(self.workload.num_requests);
-        if let Some(entry) = usual::parse(line, first_id) {
-            return self.entry(line_number, entry);
+    }
+
+    fn read(mut self, lines: &mut EntryLines<impl Read>, each: &mut dyn FnMut(&Entry)) -> Result<Self, Fault> {
+        while let Some(line) = lines.next()? {
+            match line.entry {
+                Ok(Some(entry)) => {
+                    each(&entry);
+                    self.entry(line.number, entry);
+                }
+                Ok(None) => self.num_empty += 1,
+                Err(problem) => self.fault(line.number, line.text, *problem),
+            }
         }
-        if let Err(error) = std::str::from_utf8(line) {
-            return self.fault(line_number, line, *Problem::new(error.valid_up_to(), "not UTF-8 text"));
-        }
-        match line::parse(line, first_id, self.token_ids) {
-            Ok(Some(entry)) => self.entry(line_number, entry),
-            Ok(None) => self.num_empty += 1,
-            Err(problem) => self.fault(line_number, line, *problem),
-        }
+        Ok(self)
     }
 
     fn entry(&mut self, line_number: usize, entry: Entry) {
@@ -135,8 +142,15 @@ impl Reader<'_> {
             self.first_odd_length = line_number;
         }
         self.num_odd_lengths += odd_lengths;
-        self.workload.num_requests += entry.num_calls() as u64;
-        self.workload.entries.push(entry);
+        self.num_requests += entry.num_calls() as u64;
+        self.is_in_order &= self.latest_arrival <= entry.arrival;
+        self.latest_arrival = entry.arrival;
+        let Some(entries) = &mut self.entries else { return };
+        self.kept_bytes += bytes(&entry);
+        entries.push(entry);
+        if self.kept_bytes > self.kept_bytes_max && self.is_in_order {
+            self.entries = None;
+        }
     }
 
     fn fault(&mut self, line_number: usize, line: &[u8], problem: Problem) {
@@ -155,7 +169,9 @@ impl Reader<'_> {
         });
     }
 
-    fn finish(mut self) -> Result<Workload, Faults> {
+    /// The workload, to be read from `again` where its entries were too many to keep.
+    fn finish(self, again: Option<EntriesAgain>) -> Result<Workload, Faults> {
+        let notes = self.notes();
         let mut faults = Faults::new();
         let unlisted = self.num_faults - self.faults.len();
         self.faults.into_iter().for_each(|fault| faults.push(fault));
@@ -163,23 +179,35 @@ impl Reader<'_> {
             let lines = if unlisted == 1 { "line" } else { "lines" };
             faults.push(Fault::new(self.name, format!("{unlisted} more faulty {lines}")));
         }
-        if faults.is_empty() && self.workload.entries.is_empty() {
+        if faults.is_empty() && self.num_requests == 0 {
             let hint = "each line is one JSON object with `input_toks`, `output_toks` and `arrival_time_ns`";
             faults.push(Fault::new(self.name, "no requests").hint(hint));
         }
+        let source = match (self.entries, again) {
+            (Some(mut entries), _) => {
+                entries.sort_by_key(|entry| entry.arrival);
+                Source::Kept(entries)
+            }
+            (None, Some(again)) => Source::File(again),
+            (None, None) => unreachable!("what is read once is kept, however much it is"),
+        };
+        faults.into_result(Workload { num_requests: self.num_requests, notes, source })
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
         if self.num_empty > 0 {
             let sessions = if self.num_empty == 1 { "session without calls is" } else { "sessions without calls are" };
-            self.workload.notes.push(format!("{}: {} {sessions} left out", self.name, self.num_empty));
+            notes.push(format!("{}: {} {sessions} left out", self.name, self.num_empty));
         }
         if self.num_odd_lengths > 0 {
-            self.workload.notes.push(format!(
+            notes.push(format!(
                 "{}: {} of {} requests, the first in line {}, list more or fewer token ids than they have tokens; \
                  prefixes are found by the ids, everything else goes by the tokens",
-                self.name, self.num_odd_lengths, self.workload.num_requests, self.first_odd_length
+                self.name, self.num_odd_lengths, self.num_requests, self.first_odd_length
             ));
         }
-        self.workload.entries.sort_by_key(|entry| entry.arrival);
-        faults.into_result(self.workload)
+        notes
     }
 }
 
@@ -187,4 +215,10 @@ impl Reader<'_> {
 fn has_odd_length(call: &Call) -> bool {
     let differs = |ids: &[u32], tokens: u64| !ids.is_empty() && ids.len() as u64 != tokens;
     differs(&call.input_ids, call.input_tokens) || differs(&call.output_ids, call.output_tokens)
+}
+
+/// Memory that `entry` takes.
+fn bytes(entry: &Entry) -> usize {
+    let ids = entry.calls().map(|call| call.input_ids.len() + call.output_ids.len()).sum::<usize>();
+    size_of::<Entry>() + size_of_val(entry.following.as_slice()) + ids * size_of::<u32>()
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use workload::{ReadOptions, read_file, read_str};
 
-const ALL: ReadOptions = ReadOptions { limit: None, token_ids: true };
+const ALL: ReadOptions = ReadOptions { limit: None, token_ids: true, kept_bytes_max: usize::MAX };
 
 /// One faulty line each.
 const LINES: &[&str] = &[
@@ -73,10 +73,10 @@ const LINES: &[&str] = &[
 fn every_faulty_line_says_where_and_why() {
     let mut shown = String::new();
     for line in LINES {
-        let faults = read_str("w.jsonl", line, &ALL).expect_err(line);
+        let faults = read_str("w.jsonl", line, &ALL, &mut |_| ()).expect_err(line);
         writeln!(shown, "{line}\n{faults}\n").expect("a string takes all that is written");
         // A list that is not kept is only looked over: a missing comma goes unseen, all else does not.
-        match read_str("w.jsonl", line, &ReadOptions { token_ids: false, ..ALL }) {
+        match read_str("w.jsonl", line, &ReadOptions { token_ids: false, ..ALL }, &mut |_| ()) {
             Ok(_) => assert!(line.contains("[5 6]"), "{line} is accepted without its token ids"),
             Err(without_ids) => assert_eq!(without_ids, faults),
         }
@@ -89,7 +89,7 @@ fn all_faulty_lines_are_listed_up_to_twenty() {
     let mut text = r#"{"input_toks": 1, "output_toks": 1, "arrival_time_ns": 0}"#.to_owned();
     text += "\n\n";
     text += &"{}\n".repeat(25);
-    let faults = read_str("w.jsonl", &text, &ALL).expect_err("25 faulty lines");
+    let faults = read_str("w.jsonl", &text, &ALL, &mut |_| ()).expect_err("25 faulty lines");
     assert_eq!(faults.iter().count(), 21);
     let lines: Vec<_> = faults.iter().filter_map(|fault| Some(fault.position?.line)).collect();
     assert_eq!(lines, (3..23).collect::<Vec<_>>());
@@ -104,7 +104,7 @@ fn faults_of_whole_files() {
         if let Some(bytes) = bytes {
             std::fs::write(&path, bytes).expect("a file in the temporary folder");
         }
-        let faults = read_file(&path, &ALL).expect_err(name).to_string();
+        let faults = read_file(&path, &ALL, &mut |_| ()).expect_err(name).to_string();
         let folder = Path::new(folder.path()).display().to_string();
         assert_eq!(faults.replace(&folder, "DIR"), expected);
     };

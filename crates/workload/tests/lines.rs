@@ -7,10 +7,14 @@ use proptest::prelude::*;
 use units::{Duration, Instant, RequestId};
 use workload::{ReadOptions, Workload, read_file, read_str};
 
-const ALL: ReadOptions = ReadOptions { limit: None, token_ids: true };
+const ALL: ReadOptions = ReadOptions { limit: None, token_ids: true, kept_bytes_max: usize::MAX };
 
 fn read(text: &str, options: &ReadOptions) -> Workload {
-    read_str("w.jsonl", text, options).unwrap_or_else(|faults| panic!("{text}: {faults}"))
+    read_str("w.jsonl", text, options, &mut |_| ()).unwrap_or_else(|faults| panic!("{text}: {faults}"))
+}
+
+fn entries(text: &str, options: &ReadOptions) -> Vec<Entry> {
+    read(text, options).into_entries().collect()
 }
 
 fn call(input_tokens: u64, output_tokens: u64, tool_time_ns: u64) -> Call {
@@ -25,7 +29,7 @@ fn entry(arrival_ns: u64, first_id: u64, calls: Vec<Call>) -> Entry {
 fn whole_numbers_in_all_their_forms() {
     let check = |text: &str, expected: u64| {
         let line = format!(r#"{{"input_toks": 1, "output_toks": 1, "arrival_time_ns": {text}}}"#);
-        assert_eq!(read(&line, &ALL).entries[0].arrival.ns(), expected, "{text}");
+        assert_eq!(entries(&line, &ALL)[0].arrival.ns(), expected, "{text}");
     };
     check("0", 0);
     check("-0", 0);
@@ -56,8 +60,10 @@ fn requests_and_sessions_in_one_file() {
     ]
     .join("\n");
     let workload = read(&text, &ALL);
+    assert_eq!(workload.num_requests, 5);
+    assert!(workload.notes.is_empty());
     assert_eq!(
-        workload.entries,
+        workload.into_entries().collect::<Vec<_>>(),
         [
             entry(0, 4, vec![call(1, 1, 0)]),
             entry(20, 2, vec![call(1, 2, 0)]),
@@ -66,8 +72,6 @@ fn requests_and_sessions_in_one_file() {
         ],
         "ids are in order of the file, entries in order of arrival"
     );
-    assert_eq!(workload.num_requests, 5);
-    assert!(workload.notes.is_empty());
 }
 
 #[test]
@@ -79,15 +83,15 @@ this is no JSON"#;
     let limited = |limit| read(text, &ReadOptions { limit: Some(limit), ..ALL });
     assert_eq!(limited(1).num_requests, 2);
     assert_eq!(limited(2).num_requests, 3);
-    assert!(read_str("w.jsonl", text, &ReadOptions { limit: Some(3), ..ALL }).is_err());
+    assert!(read_str("w.jsonl", text, &ReadOptions { limit: Some(3), ..ALL }, &mut |_| ()).is_err());
 }
 
 #[test]
 fn token_ids_are_kept_when_asked_for() {
     let text = r#"{"input_toks": 3, "output_toks": 1, "arrival_time_ns": 0, "input_tok_ids": [1, 20,4294967295], "output_tok_ids": [0]}"#;
-    let kept = read(text, &ALL).entries[0].first.clone();
+    let kept = entries(text, &ALL)[0].first.clone();
     assert_eq!((kept.input_ids, kept.output_ids), (vec![1, 20, u32::MAX], vec![0]));
-    let skipped = read(text, &ReadOptions { token_ids: false, ..ALL }).entries[0].first.clone();
+    let skipped = entries(text, &ReadOptions { token_ids: false, ..ALL })[0].first.clone();
     assert_eq!(skipped, call(3, 1, 0));
 }
 
@@ -95,10 +99,10 @@ fn token_ids_are_kept_when_asked_for() {
 fn a_byte_order_mark_and_empty_sessions_are_passed_over() {
     let text = "\u{feff}{\"arrival_time_ns\": 0, \"sub_requests\": []}\n{\"input_toks\": 1, \"output_toks\": 2, \"arrival_time_ns\": 3}";
     let workload = read(text, &ALL);
-    assert_eq!(workload.entries, [entry(3, 0, vec![call(1, 2, 0)])]);
     assert_eq!(workload.notes, ["w.jsonl: 1 session without calls is left out"]);
+    assert_eq!(workload.into_entries().collect::<Vec<_>>(), [entry(3, 0, vec![call(1, 2, 0)])]);
     // It counts as a line.
-    assert!(read_str("w.jsonl", text, &ReadOptions { limit: Some(1), ..ALL }).is_err());
+    assert!(read_str("w.jsonl", text, &ReadOptions { limit: Some(1), ..ALL }, &mut |_| ()).is_err());
 }
 
 #[test]
@@ -117,7 +121,7 @@ const VALID: [&str; 3] = [
 fn check_not_utf8(bytes: &[u8]) -> Result<(), TestCaseError> {
     let mut file = tempfile::NamedTempFile::new()?;
     file.write_all(bytes)?;
-    prop_assert!(read_file(file.path(), &ALL).is_err());
+    prop_assert!(read_file(file.path(), &ALL, &mut |_| ()).is_err());
     Ok(())
 }
 
@@ -144,13 +148,13 @@ proptest! {
         }
         bytes.truncate(end.map_or(bytes.len(), |end| end.index(bytes.len())));
         let Ok(text) = std::str::from_utf8(&bytes) else { return check_not_utf8(&bytes) };
-        let kept = read_str("w.jsonl", text, &ALL);
-        let skipped = read_str("w.jsonl", text, &ReadOptions { token_ids: false, ..ALL });
+        let kept = read_str("w.jsonl", text, &ALL, &mut |_| ());
+        let skipped = read_str("w.jsonl", text, &ReadOptions { token_ids: false, ..ALL }, &mut |_| ());
         if let Ok(workload) = kept {
             prop_assert!(skipped.is_ok());
             let lines = text.split('\n').filter(|line| !line.trim_ascii().is_empty());
             let json: Vec<_> = lines.map(serde_json::from_str::<serde::de::IgnoredAny>).collect();
-            prop_assert_eq!(json.len(), workload.entries.len());
+            prop_assert_eq!(json.len(), workload.into_entries().count());
             prop_assert!(json.iter().all(Result::is_ok), "{:?}", json);
         }
     }
@@ -172,6 +176,6 @@ proptest! {
             json.to_string()
         };
         let expected = calls.into_iter().map(|(input, output, tool_ns, output_ids)| Call { output_ids, ..call(input, output, tool_ns) });
-        prop_assert_eq!(read(&text, &ALL).entries, [entry(arrival_ns, 0, expected.collect())]);
+        prop_assert_eq!(entries(&text, &ALL), [entry(arrival_ns, 0, expected.collect())]);
     }
 }

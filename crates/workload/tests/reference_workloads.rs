@@ -10,20 +10,22 @@ fn every_reference_workload_is_read() {
     let Some(dir) = testkit::reference_dir() else { return };
     let check = |name: &str, requests: usize, expected_tokens: (u64, u64), token_ids: bool| {
         let read = |token_ids, limit| {
-            read_file(&dir.join("workloads").join(name), &ReadOptions { limit, token_ids })
+            let options = ReadOptions { limit, token_ids, kept_bytes_max: usize::MAX };
+            read_file(&dir.join("workloads").join(name), &options, &mut |_| ())
                 .unwrap_or_else(|faults| panic!("{faults}"))
         };
-        let workload = read(true, None);
-        assert_eq!(workload.entries.len(), requests, "{name}");
+        let mut workload = read(true, None);
         assert_eq!(workload.num_requests, requests as u64, "{name}");
         assert!(workload.notes.is_empty(), "{name}: {:?}", workload.notes);
-        assert!(workload.entries.is_sorted_by_key(|entry| entry.arrival), "{name}");
-        let calls = || workload.entries.iter().flat_map(Entry::calls);
+        let entries = workload.keep().expect("they are in memory");
+        assert_eq!(entries.len(), requests, "{name}");
+        assert!(entries.is_sorted_by_key(|entry| entry.arrival), "{name}");
+        let calls = || entries.iter().flat_map(Entry::calls);
         let tokens = (calls().map(|call| call.input_tokens).sum::<u64>(), calls().map(|call| call.output_tokens).sum());
         assert_eq!(tokens, expected_tokens, "{name}");
         assert!(calls().all(|call| call.input_ids.len() as u64 == if token_ids { call.input_tokens } else { 0 }));
         let bare = read(false, None);
-        assert!(bare.entries.iter().flat_map(Entry::calls).all(|call| call.input_ids.is_empty()), "{name}");
+        assert!(bare.into_entries().all(|entry| entry.calls().all(|call| call.input_ids.is_empty())), "{name}");
         assert_eq!(read(true, Some(7)).num_requests, 7, "{name}");
         println!("{name}: {requests} requests, {} + {} tokens", tokens.0, tokens.1);
         name.to_owned()
