@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use diagnostics::Fault;
 use documents::{Document, suggest};
-use latency::{Analytic, Bundle, BundleName, Catalogue, GpuConstants, OpLatency, Profile};
+use latency::{Analytic, Bundle, BundleName, Catalogue, GpuConstants, NoProfile, OpLatency, Profile};
 use model::{Architecture, Model};
 
 use crate::instances::Instance;
@@ -35,7 +35,7 @@ pub enum LatencyUsed {
     Analytic,
 }
 
-/// The latency sources of one cluster, each read once.
+/// The latency sources of one cluster, each read once, and of bundles only the tables that are asked for.
 pub(crate) struct Latencies {
     source: LatencySource,
     catalogue: Option<Catalogue>,
@@ -115,10 +115,18 @@ impl Latencies {
         }
         let bundle = match self.catalogue.as_ref().map(|catalogue| catalogue.find(name)) {
             Some(Ok(dir)) => {
-                let load = || report.take(Bundle::load(&dir));
-                let bundle = self.bundles.entry(name.clone()).or_insert_with(load).as_ref()?;
-                let named = |fault: Fault| Fault { message: format!("{name}: {}", fault.message), ..fault };
-                bundle.at(architecture, u64::from(tp)).map_err(named)
+                let open = || report.take(Bundle::open(&dir));
+                let bundle = self.bundles.entry(name.clone()).or_insert_with(open).as_mut()?;
+                match bundle.at(architecture, u64::from(tp)) {
+                    Ok(profile) => Ok(profile),
+                    Err(NoProfile::Absent(fault)) => {
+                        Err(Fault { message: format!("{name}: {}", fault.message), ..fault })
+                    }
+                    Err(NoProfile::Faulty(faults)) => {
+                        report.faults.extend(faults);
+                        return None;
+                    }
+                }
             }
             Some(Err(absent)) => Err(absent),
             // That there is no folder is told where it was looked for.

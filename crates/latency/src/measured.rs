@@ -1,7 +1,7 @@
 //! Times that a profiler measured, and the rules by which times between them are found.
 //!
-//! A [`Bundle`] is read once and holds every degree; [`Bundle::at`] resolves it for one architecture at one degree into
-//! a [`Profile`], which answers without allocating. The tables behind it are shared.
+//! A [`Bundle`] has every degree that was profiled; [`Bundle::at`] resolves it for one architecture at one degree into a
+//! [`Profile`], which answers without allocating. Tables are read when they are first needed, and shared.
 
 mod attention;
 mod bundle;
@@ -14,7 +14,7 @@ mod samples;
 mod skew;
 mod tables;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, NoProfile};
 pub use catalogue::{BundleName, Catalogue};
 pub use meta::ProfiledLimits;
 pub use profile::Profile;

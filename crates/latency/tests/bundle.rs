@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use latency::{AttentionShape, Bundle, OpLatency, Profile};
+use diagnostics::{Fault, Faults};
+use latency::{AttentionShape, Bundle, NoProfile, OpLatency, Profile};
 use model::{Architecture, Layer};
 use tempfile::TempDir;
 
@@ -42,6 +43,22 @@ fn write(dir: &Path, path: &str, text: impl AsRef<[u8]>) {
 
 fn profile(dir: &Path, model_type: &str, tp: u64) -> Profile {
     Bundle::load(dir).unwrap().at(&Architecture::built_in(model_type).unwrap(), tp).unwrap()
+}
+
+/// What `bundle` says of a degree or experts that it has not.
+fn absent(bundle: &mut Bundle, model_type: &str, tp: u64) -> Fault {
+    match bundle.at(&Architecture::built_in(model_type).unwrap(), tp) {
+        Err(NoProfile::Absent(fault)) => fault,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What `bundle` says of files that are faulty.
+fn faulty(bundle: &mut Bundle, model_type: &str, tp: u64) -> Faults {
+    match bundle.at(&Architecture::built_in(model_type).unwrap(), tp) {
+        Err(NoProfile::Faulty(faults)) => faults,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -122,15 +139,66 @@ fn stable_layers_and_experts_come_from_the_first_degree() {
     write(dir.path(), "meta.yaml", "skew_fit: {enabled: false}");
     let alone = profile(dir.path(), "qwen3", 2);
     assert_eq!(alone.dense(Layer::Layernorm, 1).ns(), 99_000, "without degree 1, one's own");
-    let fault = Bundle::load(dir.path()).unwrap().at(&Architecture::built_in("mixtral").unwrap(), 2).unwrap_err();
+    let fault = absent(&mut Bundle::load(dir.path()).unwrap(), "mixtral", 2);
     assert_eq!(fault.message, "experts are not profiled, and mixtral has them");
+}
+
+#[test]
+fn only_what_is_needed_is_read() {
+    let dir = complete();
+    for table in ["dense", "per_sequence", "attention", "skew_fit"] {
+        fs::copy(dir.path().join(format!("tp1/{table}.csv")), {
+            fs::create_dir_all(dir.path().join("tp2")).unwrap();
+            dir.path().join(format!("tp2/{table}.csv"))
+        })
+        .unwrap();
+    }
+    let check = |path: &str, model_type: &str, tp: u64, is_needed: bool| {
+        let sound = fs::read(dir.path().join(path)).unwrap();
+        write(dir.path(), path, "x");
+        let mut bundle = Bundle::open(dir.path()).unwrap();
+        if is_needed {
+            let told = faulty(&mut bundle, model_type, tp).to_string();
+            let all = Bundle::load(dir.path()).unwrap_err().to_string();
+            assert_eq!(told, all, "{path} for {model_type} at {tp}");
+            assert!(faulty(&mut bundle, model_type, tp).is_empty(), "a fault is told once");
+        } else {
+            bundle.at(&Architecture::built_in(model_type).unwrap(), tp).unwrap();
+            assert!(Bundle::load(dir.path()).is_err(), "who reads all finds it");
+        }
+        write(dir.path(), path, sound);
+    };
+    check("tp2/dense.csv", "llama", 1, false);
+    check("tp2/attention.csv", "llama", 1, false);
+    check("tp1/moe.csv", "llama", 1, false);
+    check("tp1/moe.csv", "qwen3_moe", 1, true);
+    check("tp1/skew_fit.csv", "llama", 1, true);
+    // At degree 2, layers that are the same at both and experts come from degree 1.
+    check("tp1/dense.csv", "llama", 2, true);
+    check("tp1/per_sequence.csv", "llama", 2, true);
+    check("tp1/moe.csv", "qwen3_moe", 2, true);
+    check("tp1/attention.csv", "llama", 2, false);
+    check("tp1/skew_fit.csv", "llama", 2, false);
+    check("tp2/attention.csv", "llama", 2, true);
+    check("meta.yaml", "llama", 2, true);
+}
+
+#[test]
+fn all_that_is_needed_is_told_at_once() {
+    let dir = complete();
+    write(dir.path(), "meta.yaml", "x");
+    write(dir.path(), "tp1/dense.csv", "y");
+    write(dir.path(), "tp1/attention.csv", "z");
+    let mut bundle = Bundle::open(dir.path()).unwrap();
+    assert_eq!(faulty(&mut bundle, "llama", 1).iter().count(), 1 + 3 + 5);
+    assert!(faulty(&mut bundle, "llama", 4).is_empty(), "without a sound meta.yaml there is no profile");
 }
 
 #[test]
 fn a_degree_that_was_not_profiled() {
     let dir = complete();
-    let bundle = Bundle::load(dir.path()).unwrap();
-    let fault = bundle.at(&Architecture::built_in("llama").unwrap(), 4).unwrap_err();
+    let mut bundle = Bundle::load(dir.path()).unwrap();
+    let fault = absent(&mut bundle, "llama", 4);
     assert_eq!(fault.message, "tp 4 is not profiled");
     assert_eq!(fault.hint.as_deref(), Some("there is tp 1"));
     assert_eq!(bundle.tp_degrees().collect::<Vec<_>>(), [1]);

@@ -186,7 +186,7 @@ fn whole_steps() {
     for gpu in GPUS {
         let models = gpu.models(&dir);
         for measured in gpu.measured(&dir, &models) {
-            let bundle = Bundle::load(&gpu.bundle(&dir, measured.model)).unwrap();
+            let mut bundle = Bundle::load(&gpu.bundle(&dir, measured.model)).unwrap();
             let tables = bundle.at(measured.architecture, measured.tp).unwrap();
             let analytic = measured.analytic(gpu.shipped());
             let name = format!("{} {} tp{}", gpu.hardware, measured.model.name, measured.tp);

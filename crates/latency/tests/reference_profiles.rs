@@ -283,7 +283,7 @@ fn lookups_agree_with_the_oracle() {
     for (hardware, model, family, degrees) in BUNDLES {
         let name = BundleName { hardware: hardware.into(), model: model.into(), variant: "bf16".into() };
         let dir = catalogue.find(&name).unwrap();
-        let bundle = Bundle::load(&dir).unwrap();
+        let mut bundle = Bundle::load(&dir).unwrap();
         assert_eq!(bundle.tp_degrees().collect::<Vec<_>>(), degrees);
         let architecture = Architecture::built_in(family).unwrap();
         let first = Oracle::read(&dir, 1);

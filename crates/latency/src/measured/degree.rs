@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use diagnostics::{Fault, Faults};
-use model::Layer;
+use model::{Architecture, Layer, Table};
 
 use super::attention::AttentionGrid;
 use super::csv;
@@ -17,50 +17,170 @@ use super::tables::{Curve, SheetPoint, Sheets, whole_ns};
 /// The curve of each layer that has one, by the layer's place in [`Layer::ALL`].
 pub(crate) type LayerCurves = [Option<Arc<Curve>>; Layer::ALL.len()];
 
-/// What was measured at one degree.
+/// What was measured at one degree. Each table is read once, when it is first wanted.
 pub(crate) struct Degree {
-    /// By tokens of the step.
-    pub(crate) dense: LayerCurves,
-    /// By sequences of the step.
-    pub(crate) per_sequence: LayerCurves,
-    pub(crate) attention: Arc<AttentionGrid>,
+    dir: PathBuf,
+    /// What `meta.yaml` says of the fit, until that is read.
+    fit: Option<MetaFit>,
+    dense: Slot<LayerCurves>,
+    per_sequence: Slot<LayerCurves>,
+    attention: Slot<Arc<AttentionGrid>>,
     /// Experts are profiled at one degree only.
-    pub(crate) experts: Option<Arc<Experts>>,
-    pub(crate) skew: Arc<SkewFit>,
+    experts: Slot<Option<Arc<Experts>>>,
+    skew: Slot<Arc<SkewFit>>,
+}
+
+/// Which tables of a degree are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    dense: bool,
+    per_sequence: bool,
+    attention: bool,
+    experts: bool,
+}
+
+impl Wanted {
+    /// The whole degree.
+    pub(crate) const ALL: Self = Self { dense: true, per_sequence: true, attention: true, experts: true };
+
+    /// What a profile of `architecture` takes from a degree: from the one it is of, from the one that stands for all
+    /// where layers take the same time at each, and from the lowest.
+    pub(crate) fn of(architecture: &Architecture, is_own: bool, is_stable: bool, is_lowest: bool) -> Self {
+        let has = |table| Layer::ALL.iter().any(|&layer| architecture.table(layer) == Some(table));
+        let has_stable = |table| {
+            let is_such = |layer| architecture.table(layer) == Some(table) && architecture.is_tp_stable(layer);
+            Layer::ALL.iter().any(|&layer| is_such(layer))
+        };
+        Self {
+            dense: is_own || is_stable && has_stable(Table::Dense),
+            per_sequence: is_own || is_stable && has_stable(Table::PerSequence),
+            attention: is_own,
+            experts: is_lowest && has(Table::Moe),
+        }
+    }
+}
+
+/// A table.
+enum Slot<T> {
+    /// It was not wanted yet.
+    Unread,
+    /// It was read, and was faulty.
+    Faulty,
+    Read(T),
+}
+
+impl<T> Slot<T> {
+    /// Reads the table if that was not done yet. Faults are told then and not again; whether there are none.
+    fn read(&mut self, faults: &mut Faults, read: impl FnOnce(&mut Faults) -> Option<T>) -> bool {
+        if let Slot::Unread = self {
+            let mut own = Faults::new();
+            *self = match read(&mut own) {
+                Some(table) if own.is_empty() => Slot::Read(table),
+                _ => Slot::Faulty,
+            };
+            faults.extend(own);
+        }
+        matches!(self, Slot::Read(_))
+    }
+
+    /// The table, which was read before.
+    fn get(&self) -> &T {
+        match self {
+            Slot::Read(table) => table,
+            _ => panic!("a table that was not read"),
+        }
+    }
 }
 
 impl Degree {
-    /// Reads the folder `dir`; the fit is that of this degree, and its table is in `variant_dir`.
-    pub(crate) fn read(dir: &Path, variant_dir: &Path, fit: MetaFit, faults: &mut Faults) -> Option<Self> {
-        let mut curves = |file: &str, key| {
+    /// The degree in the folder `dir`, with a fit whose table has its whole path.
+    pub(crate) fn new(dir: PathBuf, fit: MetaFit) -> Self {
+        Self {
+            dir,
+            fit: Some(fit),
+            dense: Slot::Unread,
+            per_sequence: Slot::Unread,
+            attention: Slot::Unread,
+            experts: Slot::Unread,
+            skew: Slot::Unread,
+        }
+    }
+
+    /// Reads what is `wanted` and was not read before; whether all that is wanted is sound.
+    pub(crate) fn read(&mut self, wanted: Wanted, faults: &mut Faults) -> bool {
+        let Self { dir, fit, .. } = self;
+        let curves = |file: &str, key, faults: &mut Faults| {
             let path = dir.join(file);
             let bytes = read_file(&path, faults)?;
             Some(read_curves(&path.display().to_string(), &bytes, key, faults))
         };
-        let dense = curves("dense.csv", "tokens");
-        let per_sequence = curves("per_sequence.csv", "sequences");
-
-        let path = dir.join("attention.csv");
-        let attention = read_file(&path, faults)
-            .and_then(|bytes| AttentionGrid::read(&path.display().to_string(), &bytes, faults))
-            .map(Arc::new);
-
-        let path = dir.join("moe.csv");
-        let experts = if path.exists() {
-            read_file(&path, faults)
-                .and_then(|bytes| Experts::read(&path.display().to_string(), &bytes, faults))
-                .map(Arc::new)
-        } else {
-            None
-        };
-
-        let MetaFit { fit: mut skew, table } = fit;
-        if let Some(path) = table.map(|table| variant_dir.join(table))
-            && let Some(bytes) = read_file(&path, faults)
-        {
-            skew.read(&path.display().to_string(), &bytes, faults);
+        let mut is_sound = true;
+        if wanted.dense {
+            is_sound &= self.dense.read(faults, |faults| curves("dense.csv", "tokens", faults));
         }
-        Some(Self { dense: dense?, per_sequence: per_sequence?, attention: attention?, experts, skew: Arc::new(skew) })
+        if wanted.per_sequence {
+            is_sound &= self.per_sequence.read(faults, |faults| curves("per_sequence.csv", "sequences", faults));
+        }
+        if wanted.attention {
+            is_sound &= self.attention.read(faults, |faults| {
+                let path = dir.join("attention.csv");
+                let bytes = read_file(&path, faults)?;
+                AttentionGrid::read(&path.display().to_string(), &bytes, faults).map(Arc::new)
+            });
+        }
+        if wanted.experts {
+            is_sound &= self.experts.read(faults, |faults| {
+                let path = dir.join("moe.csv");
+                if !path.exists() {
+                    return Some(None);
+                }
+                let bytes = read_file(&path, faults)?;
+                Experts::read(&path.display().to_string(), &bytes, faults).map(|experts| Some(Arc::new(experts)))
+            });
+        }
+        // What decodes of unequal length cost is a part of attention.
+        if wanted.attention {
+            is_sound &= self.skew.read(faults, |faults| fit.take()?.read(faults).map(Arc::new));
+        }
+        is_sound
+    }
+
+    /// By tokens of the step.
+    pub(crate) fn dense(&self, layer: Layer) -> Option<&Arc<Curve>> {
+        self.dense.get()[layer as usize].as_ref()
+    }
+
+    /// By sequences of the step.
+    pub(crate) fn per_sequence(&self, layer: Layer) -> Option<&Arc<Curve>> {
+        self.per_sequence.get()[layer as usize].as_ref()
+    }
+
+    pub(crate) fn attention(&self) -> &Arc<AttentionGrid> {
+        self.attention.get()
+    }
+
+    pub(crate) fn skew(&self) -> &Arc<SkewFit> {
+        self.skew.get()
+    }
+
+    /// The experts, where they are wanted and profiled.
+    pub(crate) fn experts(&self) -> Option<Arc<Experts>> {
+        match &self.experts {
+            Slot::Read(experts) => experts.clone(),
+            _ => None,
+        }
+    }
+}
+
+impl MetaFit {
+    /// The fit with its table, where it has one.
+    fn read(self, faults: &mut Faults) -> Option<SkewFit> {
+        let Self { mut fit, table } = self;
+        if let Some(path) = table {
+            let bytes = read_file(&path, faults)?;
+            fit.read(&path.display().to_string(), &bytes, faults);
+        }
+        Some(fit)
     }
 }
 

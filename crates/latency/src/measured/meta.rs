@@ -13,6 +13,7 @@
 //! Everything else tells where the profile comes from and is ignored.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use diagnostics::{Fault, Faults, Position};
 use saphyr::{LoadableYamlNode, MarkedYaml, Marker};
@@ -44,7 +45,7 @@ pub(crate) struct MetaFit {
     /// The fit, with the buckets that stand in `meta.yaml` itself.
     pub(crate) fit: SkewFit,
     /// The file with the buckets, relative to the bundle, when none stand in `meta.yaml`.
-    pub(crate) table: Option<String>,
+    pub(crate) table: Option<PathBuf>,
 }
 
 impl Meta {
@@ -141,7 +142,7 @@ impl Reader<'_> {
             if path.is_none() {
                 self.fault(table, "bucket_table", "not the name of a file");
             }
-            path.map(str::to_owned)
+            path.map(PathBuf::from)
         });
         Some(MetaFit { fit, table })
     }
@@ -230,6 +231,8 @@ fn number(node: &MarkedYaml<'_>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::AttentionShape;
 
@@ -289,7 +292,7 @@ mod tests {
         let check = |entry: &str, expected: Option<&str>| {
             let text = format!("skew_fit: {{enabled: true, per_tp: {{1: {{{entry}}}}}}}");
             let meta = Meta::read("m", &text, &mut Faults::new());
-            assert_eq!(meta.fits[&1].table.as_deref(), expected, "{entry}");
+            assert_eq!(meta.fits[&1].table.as_deref(), expected.map(Path::new), "{entry}");
         };
         check("bucket_table: tp1/skew_fit.csv", Some("tp1/skew_fit.csv"));
         check("bucket_table: t.csv, alpha_by_bucket: {}", Some("t.csv"));

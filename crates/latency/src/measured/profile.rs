@@ -42,8 +42,8 @@ impl Profile {
             tp,
             dense: [const { None }; Layer::ALL.len()],
             per_sequence: [const { None }; Layer::ALL.len()],
-            attention: degree.attention.clone(),
-            skew: degree.skew.clone(),
+            attention: degree.attention().clone(),
+            skew: degree.skew().clone(),
             experts,
             covered: [false; Layer::ALL.len()],
             missing_layers: Vec::new(),
@@ -53,11 +53,11 @@ impl Profile {
             let degree = if architecture.is_tp_stable(layer) { stable } else { degree };
             profile.covered[place] = match architecture.table(layer) {
                 Some(Table::Dense) => {
-                    profile.dense[place] = degree.dense[place].clone();
+                    profile.dense[place] = degree.dense(layer).cloned();
                     profile.dense[place].is_some()
                 }
                 Some(Table::PerSequence) => {
-                    profile.per_sequence[place] = degree.per_sequence[place].clone();
+                    profile.per_sequence[place] = degree.per_sequence(layer).cloned();
                     profile.per_sequence[place].is_some()
                 }
                 Some(Table::Attention) => true,
