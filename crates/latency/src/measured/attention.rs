@@ -10,7 +10,7 @@
 
 use diagnostics::{Fault, Faults};
 
-use super::csv;
+use super::csv::{self, Cells, Rows};
 use super::tables::{Bracket, SheetPoint, Sheets, whole_ns};
 
 /// More corners than this are no grid; each may cost a search for its nearest pair.
@@ -37,16 +37,28 @@ fn unpack(place: u128) -> [u32; 4] {
     [96, 64, 32, 0].map(|shift| (place >> shift) as u32)
 }
 
+struct SampleRows(Vec<Sample>);
+
+impl Rows for SampleRows {
+    type Record<'a> = Sample;
+
+    fn parse<'a, C: Cells<'a>>(&self, cells: &mut C) -> Result<Sample, C::Fault> {
+        let [prefill, history, decodes, kv] = [cells.whole(0)?, cells.whole(1)?, cells.whole(2)?, cells.whole(3)?];
+        Ok((pack(prefill, decodes, history, kv), cells.time_ns(4)?))
+    }
+
+    fn push(&mut self, sample: Sample) {
+        self.0.push(sample);
+    }
+}
+
 impl AttentionGrid {
     /// Reads `prefill_chunk,kv_prefill,n_decode,kv_decode,time_us`.
     pub(crate) fn read(source: &str, bytes: &[u8], faults: &mut Faults) -> Option<Self> {
         let columns = ["prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"];
-        let mut samples: Vec<Sample> = Vec::with_capacity(bytes.len() / 20);
-        csv::read(source, bytes, columns, faults, |row| {
-            let place = pack(row.whole(0)?, row.whole(2)?, row.whole(1)?, row.whole(3)?);
-            samples.push((place, row.time_ns(4)?));
-            Ok(())
-        });
+        let mut rows = SampleRows(Vec::with_capacity(bytes.len() / 20));
+        csv::read(source, bytes, columns, faults, &mut rows);
+        let samples = rows.0;
         if samples.is_empty() {
             return None;
         }

@@ -6,16 +6,86 @@
 //! with an exponent take the standard library's road to the same result.
 //!
 //! Columns are found by their name in the header and may come in any order; columns that nobody asks for are ignored,
-//! and so are empty lines. Quoted cells are not part of the format.
+//! and so are empty lines. Quoted cells are not part of the format. Where the columns begin with those asked for, in
+//! order, rows first try a [short way](plain).
+
+mod plain;
 
 use diagnostics::{Fault, Faults, Position};
-use memchr::memchr_iter;
+use memchr::memchr;
+
+use plain::Plain;
 
 /// So many faulty rows of one file are told one by one; the rest are counted.
 const FAULTY_ROWS_TOLD_MAX: usize = 8;
 
 /// Whole numbers fit 32 bits. Times stay below as many µs, so that their nanoseconds are exact in an `f64`.
 const NUMBER_MAX: f64 = u32::MAX as f64;
+
+/// Powers of ten that an `f64` holds exactly, as far as they are needed.
+const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// A table that takes its rows one by one.
+pub(crate) trait Rows {
+    /// What a row says.
+    type Record<'a>;
+
+    /// What one row says; its cells are read each once and in the order in which the columns were asked for.
+    ///
+    /// # Errors
+    /// What is wrong with a cell.
+    fn parse<'a, C: Cells<'a>>(&self, cells: &mut C) -> Result<Self::Record<'a>, C::Fault>;
+
+    /// Takes a row that is sound.
+    fn push(&mut self, record: Self::Record<'_>);
+}
+
+/// The cells of one row, by the number of their column among those asked for.
+pub(crate) trait Cells<'a> {
+    /// What is wrong with a cell.
+    type Fault;
+
+    /// A cell as it stands, without the blanks around it.
+    fn text(&mut self, column: usize) -> Result<Text<'a>, Self::Fault>;
+
+    /// A finite number.
+    fn number(&mut self, column: usize) -> Result<f64, Self::Fault>;
+
+    /// A whole number from 0 to 2^32 − 1.
+    fn whole(&mut self, column: usize) -> Result<u32, Self::Fault>;
+
+    /// A time in µs as ns: rounded half to even to a whole number, at least 1.
+    fn time_ns(&mut self, column: usize) -> Result<f64, Self::Fault>;
+
+    /// A fault of the cell in `column`: a message, and what to write instead.
+    fn bad(&self, column: usize, tell: impl FnOnce() -> (String, Option<String>)) -> Self::Fault;
+}
+
+/// A cell that is no number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text<'a> {
+    /// All of it.
+    pub(crate) bytes: &'a [u8],
+    /// Its first eight bytes, the first lowest, zeros after the last.
+    pub(crate) word: u64,
+}
+
+impl<'a> Text<'a> {
+    /// The text of `bytes`.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        let place = |(index, &byte): (usize, &u8)| u64::from(byte) << (8 * index);
+        Self { bytes, word: bytes.iter().take(8).enumerate().map(place).sum() }
+    }
+}
+
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        // Most texts are short, so that the word is all of them.
+        self.word == other.word
+            && self.bytes.len() == other.bytes.len()
+            && (self.bytes.len() <= 8 || self.bytes == other.bytes)
+    }
+}
 
 /// What is wrong with one cell.
 #[derive(Debug, PartialEq)]
@@ -26,59 +96,63 @@ pub(crate) struct BadCell {
     hint: Option<String>,
 }
 
-/// The cells of one row, in the order in which the columns were asked for.
-pub(crate) struct Row<'a, const N: usize> {
+/// The cells of one row, found beforehand.
+struct Row<'a, const N: usize> {
     cells: [&'a [u8]; N],
 }
 
-impl<'a, const N: usize> Row<'a, N> {
-    /// A cell as it stands, without the blanks around it.
-    pub(crate) fn text(&self, column: usize) -> &'a [u8] {
-        self.cells[column]
-    }
-
-    /// A finite number.
-    pub(crate) fn number(&self, column: usize) -> Result<f64, BadCell> {
-        let cell = self.cells[column];
-        decimal(cell).ok_or_else(|| match cell {
-            [] => self.bad(column, "an empty cell where a number belongs"),
-            _ => self.bad(column, format!("`{}` is not a number", String::from_utf8_lossy(cell))),
-        })
-    }
-
-    /// A whole number from 0 to 2^32 − 1.
-    pub(crate) fn whole(&self, column: usize) -> Result<u32, BadCell> {
-        let number = self.number(column)?;
-        if (0.0..=NUMBER_MAX).contains(&number) && number.fract() == 0.0 {
-            return Ok(number as u32);
-        }
-        Err(self.bad(column, format!("{number} is not a whole number from 0 to {NUMBER_MAX}")))
-    }
-
-    /// A time in µs as ns: rounded half to even to a whole number, at least 1.
-    pub(crate) fn time_ns(&self, column: usize) -> Result<f64, BadCell> {
-        let time_us = self.number(column)?;
-        if (0.0..=NUMBER_MAX).contains(&time_us) {
-            return Ok((time_us * 1_000.0).round_ties_even().max(1.0));
-        }
-        Err(self.bad(column, format!("{time_us} is not a time from 0 to {NUMBER_MAX} µs")))
-    }
-
-    /// A fault of the cell in `column`.
-    pub(crate) fn bad(&self, column: usize, message: impl Into<String>) -> BadCell {
+impl<const N: usize> Row<'_, N> {
+    fn fault(&self, column: usize, message: impl Into<String>) -> BadCell {
         BadCell { column, message: message.into(), hint: None }
     }
 }
 
-impl BadCell {
-    /// The same fault, with what to write instead.
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+impl<'a, const N: usize> Cells<'a> for Row<'a, N> {
+    type Fault = BadCell;
+
+    fn text(&mut self, column: usize) -> Result<Text<'a>, BadCell> {
+        Ok(Text::new(self.cells[column]))
+    }
+
+    fn number(&mut self, column: usize) -> Result<f64, BadCell> {
+        let cell = self.cells[column];
+        decimal(cell).ok_or_else(|| match cell {
+            [] => self.fault(column, "an empty cell where a number belongs"),
+            _ => self.fault(column, format!("`{}` is not a number", String::from_utf8_lossy(cell))),
+        })
+    }
+
+    fn whole(&mut self, column: usize) -> Result<u32, BadCell> {
+        let number = self.number(column)?;
+        if (0.0..=NUMBER_MAX).contains(&number) && number.fract() == 0.0 {
+            return Ok(number as u32);
+        }
+        Err(self.fault(column, format!("{number} is not a whole number from 0 to {NUMBER_MAX}")))
+    }
+
+    fn time_ns(&mut self, column: usize) -> Result<f64, BadCell> {
+        let time_us = self.number(column)?;
+        if (0.0..=NUMBER_MAX).contains(&time_us) {
+            return Ok(time_ns(time_us));
+        }
+        Err(self.fault(column, format!("{time_us} is not a time from 0 to {NUMBER_MAX} µs")))
+    }
+
+    fn bad(&self, column: usize, tell: impl FnOnce() -> (String, Option<String>)) -> BadCell {
+        let (message, hint) = tell();
+        BadCell { column, message, hint }
     }
 }
 
-/// Hands each row of `bytes` to `take`, which says what is wrong with it, if anything.
+/// A time from 0 to [`NUMBER_MAX`] µs in whole ns, rounded half to even, at least 1.
+#[inline(always)]
+fn time_ns(time_us: f64) -> f64 {
+    /// From here on an `f64` has no fraction, so that adding this rounds.
+    const WHOLE_FROM: f64 = (1u64 << 52) as f64;
+    ((time_us * 1_000.0 + WHOLE_FROM) - WHOLE_FROM).max(1.0)
+}
+
+/// Hands each row of `bytes` to `table`, which says what is wrong with it, if anything.
 ///
 /// `source` names the file in the faults, `columns` are the columns to read. A file without any row is a fault.
 pub(crate) fn read<const N: usize>(
@@ -86,45 +160,28 @@ pub(crate) fn read<const N: usize>(
     bytes: &[u8],
     columns: [&str; N],
     faults: &mut Faults,
-    mut take: impl FnMut(&Row<'_, N>) -> Result<(), BadCell>,
+    table: &mut impl Rows,
 ) {
-    let mut lines = lines(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
+    let mut lines = Lines::new(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
     let Some((_, header)) = lines.next() else {
         faults.push(Fault::new(source, "the file is empty").hint(format!("the header is {}", columns.join(","))));
         return;
     };
     let Some(places) = find_columns(source, header, columns, faults) else { return };
-    let width = cells(header).count();
+    let is_in_order = (0..N).all(|column| places[column] == Some(column));
 
     let (mut rows, mut faulty_rows) = (0usize, 0usize);
-    let mut tell = |fault: Fault| {
-        faulty_rows += 1;
-        if faulty_rows <= FAULTY_ROWS_TOLD_MAX {
-            faults.push(fault);
+    loop {
+        if is_in_order {
+            rows += lines.take_plain(table, places.len() - N);
         }
-    };
-    for (line_number, line) in lines {
+        let Some(line) = lines.next() else { break };
         rows += 1;
-        let mut row = Row { cells: [&[][..]; N] };
-        let mut found = 0;
-        for cell in cells(line) {
-            // A line wider than the header is told below.
-            if let Some(&Some(column)) = places.get(found) {
-                row.cells[column] = cell;
+        if let Err(fault) = take_row(source, line, columns, &places, table) {
+            faulty_rows += 1;
+            if faulty_rows <= FAULTY_ROWS_TOLD_MAX {
+                faults.push(fault);
             }
-            found += 1;
-        }
-        if found != width {
-            let message = format!("the row has {found} cells where the header has {width}");
-            tell(Fault::new(source, message).at(Position { line: line_number, column: 1 }));
-        } else if let Err(bad) = take(&row) {
-            let place = places.iter().position(|&place| place == Some(bad.column)).unwrap_or(0);
-            let position = Position { line: line_number, column: cell_column(line, place) };
-            let fault = Fault::new(source, bad.message).at(position).path(columns[bad.column]);
-            tell(match bad.hint {
-                Some(hint) => fault.hint(hint),
-                None => fault,
-            });
         }
     }
     if faulty_rows > FAULTY_ROWS_TOLD_MAX {
@@ -134,6 +191,37 @@ pub(crate) fn read<const N: usize>(
     if rows == 0 {
         faults.push(Fault::new(source, "the table has a header and no rows"));
     }
+}
+
+/// Hands one row to `table`; `places` says of each cell which of the `columns` it is.
+fn take_row<const N: usize>(
+    source: &str,
+    (line_number, line): (usize, &[u8]),
+    columns: [&str; N],
+    places: &[Option<usize>],
+    table: &mut impl Rows,
+) -> Result<(), Fault> {
+    let position = |place| Position { line: line_number, column: cell_column(line, place) };
+    let mut row = Row { cells: [&[][..]; N] };
+    let mut found = 0;
+    for cell in cells(line) {
+        // A line wider than the header is told below.
+        if let Some(&Some(column)) = places.get(found) {
+            row.cells[column] = cell;
+        }
+        found += 1;
+    }
+    if found != places.len() {
+        let message = format!("the row has {found} cells where the header has {}", places.len());
+        return Err(Fault::new(source, message).at(position(0)));
+    }
+    let record = table.parse(&mut row).map_err(|bad| {
+        let place = places.iter().position(|&place| place == Some(bad.column)).unwrap_or(0);
+        let fault = Fault::new(source, bad.message).at(position(place)).path(columns[bad.column]);
+        Fault { hint: bad.hint, ..fault }
+    })?;
+    table.push(record);
+    Ok(())
 }
 
 /// For each cell of the header, which of the `columns` it is; `None` when one is missing, which is told.
@@ -159,19 +247,51 @@ fn find_columns<const N: usize>(
     complete.then_some(places)
 }
 
-/// The lines that hold something, with their numbers from 1 and without their ends, `\n` or `\r\n`.
-fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let mut start = 0;
-    memchr_iter(b'\n', bytes)
-        .chain([bytes.len()])
-        .map(move |end| {
-            let line = &bytes[start..end];
-            start = end + 1;
-            line.strip_suffix(b"\r").unwrap_or(line)
-        })
-        .enumerate()
-        .map(|(index, line)| (index + 1, line))
-        .filter(|(_, line)| !line.trim_ascii().is_empty())
+/// The lines of a file that hold something, with their numbers from 1 and without their ends, `\n` or `\r\n`.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    /// Where the next line begins.
+    at: usize,
+    /// Lines before that.
+    num_lines: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, num_lines: 0 }
+    }
+
+    /// Hands rows to `table` as long as they are plain, with `more` cells after those asked for; how many they were.
+    fn take_plain(&mut self, table: &mut impl Rows, more: usize) -> usize {
+        let mut rows = 0;
+        loop {
+            let mut row = Plain::new(self.bytes, self.at);
+            let Ok(record) = table.parse(&mut row) else { break };
+            let Some(next) = row.end_row(more) else { break };
+            table.push(record);
+            self.at = next;
+            rows += 1;
+        }
+        self.num_lines += rows;
+        rows
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = (usize, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some(rest) = self.bytes.get(self.at..).filter(|rest| !rest.is_empty()) {
+            let end = memchr(b'\n', rest).unwrap_or(rest.len());
+            let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+            self.at += end + 1;
+            self.num_lines += 1;
+            if !line.trim_ascii().is_empty() {
+                return Some((self.num_lines, line));
+            }
+        }
+        None
+    }
 }
 
 /// The cells of a line, without the blanks around them.
@@ -251,15 +371,27 @@ mod tests {
         assert_eq!(decimal(b"\xff1"), None);
     }
 
+    /// Rows of tokens and a time as text.
+    struct Shown(Vec<String>);
+
+    impl Rows for Shown {
+        type Record<'a> = (u32, f64);
+
+        fn parse<'a, C: Cells<'a>>(&self, cells: &mut C) -> Result<(u32, f64), C::Fault> {
+            Ok((cells.whole(0)?, cells.time_ns(1)?))
+        }
+
+        fn push(&mut self, (tokens, ns): (u32, f64)) {
+            self.0.push(format!("{tokens}={ns}"));
+        }
+    }
+
     /// Reads `text` as `tokens,time_us` and shows rows and faults, one a line.
     fn shown(text: &str) -> String {
         let mut faults = Faults::new();
-        let mut out = Vec::new();
-        read("t.csv", text.as_bytes(), ["tokens", "time_us"], &mut faults, |row| {
-            let (tokens, ns) = (row.whole(0)?, row.time_ns(1)?);
-            out.push(format!("{tokens}={ns}"));
-            Ok(())
-        });
+        let mut table = Shown(Vec::new());
+        read("t.csv", text.as_bytes(), ["tokens", "time_us"], &mut faults, &mut table);
+        let mut out = table.0;
         out.extend(faults.iter().map(|fault| fault.to_string().replace('\n', "")));
         out.join("; ")
     }
@@ -285,6 +417,72 @@ mod tests {
         check("tokens,time_us\n-1,2\n", "t.csv:2:1 at tokens: -1 is not a whole number from 0 to 4294967295");
         check("tokens,time_us\n1.5,2\n", "t.csv:2:1 at tokens: 1.5 is not a whole number from 0 to 4294967295");
         check("é,tokens,time_us\né,1,x\n", "t.csv:2:5 at time_us: `x` is not a number");
+    }
+
+    /// Columns in the order asked for go the short way, in another order the long one.
+    #[test]
+    fn both_ways_say_the_same() {
+        let wholes =
+            ["0", "16", "1234567", "12345678", "4294967295", "4294967296", "16.0", "1e3", " 7", "7 ", "-0", "x", ""];
+        let times = [
+            "0",
+            "-0",
+            "-1",
+            "0.0005",
+            "0.0015",
+            "8.35233",
+            "22572.7",
+            "1234567.7654321",
+            "12345678.5",
+            "0.12345678",
+            "4294967295",
+            "4294967296",
+            "5.",
+            ".5",
+            "1e-3",
+            "1.2.3",
+            "+3",
+            " 2.5",
+            "2.5 ",
+            "2.5x",
+            "nan",
+            "",
+            "\t3",
+            "3\r",
+        ];
+        // Lines behind, so that the end of the file is far.
+        let rest = "\r\n\n1,1\n1,1\n1,1\n1,1\n";
+        for whole in wholes {
+            for time in times {
+                let in_order = shown(&format!("tokens,time_us\n{whole},{time}{rest}"));
+                let reversed = shown(&format!("time_us,tokens\n{time},{whole}{rest}"));
+                // Faults have another place.
+                let message = |text: &str| {
+                    text.rsplit_once("_us: ").or(text.rsplit_once("tokens: ")).map(|parts| parts.1.to_owned())
+                };
+                let is_faulty = in_order.contains("t.csv");
+                assert_eq!(is_faulty, reversed.contains("t.csv"), "{whole:?}, {time:?}");
+                if is_faulty {
+                    assert_eq!(message(&in_order), message(&reversed), "{whole:?}, {time:?}");
+                } else {
+                    assert_eq!(in_order, reversed, "{whole:?}, {time:?}");
+                }
+            }
+        }
+        let check = |header: &str, row: &str| {
+            let padded = format!("{header}\n{row}\n{}", format!("{row}\n").repeat(4));
+            assert_eq!(shown(&padded), ["2=3000"; 5].join("; "), "{padded:?}");
+        };
+        check("tokens,time_us,more", "2,3,");
+        check("tokens,time_us,more,yet", "2,3,x y,\"z\"\r");
+        check("tokens,more,time_us", "2,x,3");
+        let check = |row: &str, expected: &str| {
+            let told = shown(&format!("tokens,time_us,more\n1,1,1\n{row}\n1,1,1\n1,1,1\n"));
+            assert_eq!(told, format!("1=1000; 1=1000; 1=1000; t.csv:3:1: the row has {expected}"), "{row:?}");
+        };
+        check("2,3", "2 cells where the header has 3");
+        check("2,3,4,", "4 cells where the header has 3");
+        check("2,3,4,5", "4 cells where the header has 3");
     }
 
     #[test]

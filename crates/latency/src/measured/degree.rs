@@ -9,7 +9,7 @@ use diagnostics::{Fault, Faults};
 use model::{Architecture, Layer, Table};
 
 use super::attention::AttentionGrid;
-use super::csv;
+use super::csv::{self, Cells, Rows};
 use super::meta::MetaFit;
 use super::skew::SkewFit;
 use super::tables::{Curve, SheetPoint, Sheets, whole_ns};
@@ -201,15 +201,40 @@ pub(crate) fn read_file(path: &Path, faults: &mut Faults) -> Option<Vec<u8>> {
 
 /// Reads `layer,<key>,time_us`. Layers we have no name for are left out: no architecture can name them either.
 fn read_curves(source: &str, bytes: &[u8], key: &str, faults: &mut Faults) -> LayerCurves {
-    let mut points = [const { Vec::new() }; Layer::ALL.len()];
-    csv::read(source, bytes, ["layer", key, "time_us"], faults, |row| {
-        let point = (row.whole(1)?, row.time_ns(2)?);
-        if let Some(layer) = std::str::from_utf8(row.text(0)).ok().and_then(|name| name.parse::<Layer>().ok()) {
-            points[layer as usize].push(point);
+    let mut rows = CurveRows { points: [const { Vec::new() }; Layer::ALL.len()], name: Vec::new(), layer: None };
+    csv::read(source, bytes, ["layer", key, "time_us"], faults, &mut rows);
+    rows.points.map(|points| (!points.is_empty()).then(|| Arc::new(Curve::new(points))))
+}
+
+/// The points of each layer, as they are read.
+struct CurveRows {
+    points: [Vec<(u32, f64)>; Layer::ALL.len()],
+    /// The name in the row before, and which layer that is. Most rows have the same.
+    name: Vec<u8>,
+    layer: Option<Layer>,
+}
+
+impl Rows for CurveRows {
+    type Record<'a> = (&'a [u8], (u32, f64));
+
+    fn parse<'a, C: Cells<'a>>(&self, cells: &mut C) -> Result<Self::Record<'a>, C::Fault> {
+        Ok((cells.text(0)?.bytes, (cells.whole(1)?, cells.time_ns(2)?)))
+    }
+
+    fn push(&mut self, (name, point): Self::Record<'_>) {
+        if self.name != name {
+            self.name = name.to_vec();
+            self.layer = layer(name);
         }
-        Ok(())
-    });
-    points.map(|points| (!points.is_empty()).then(|| Arc::new(Curve::new(points))))
+        if let Some(layer) = self.layer {
+            self.points[layer as usize].push(point);
+        }
+    }
+}
+
+/// The layer called `name`.
+pub(crate) fn layer(name: &[u8]) -> Option<Layer> {
+    std::str::from_utf8(name).ok()?.parse().ok()
 }
 
 /// Measured times of the experts of one rank, by tokens and by experts that have any.
@@ -219,11 +244,9 @@ pub(crate) struct Experts(Sheets);
 impl Experts {
     /// Reads `tokens,activated_experts,time_us`.
     fn read(source: &str, bytes: &[u8], faults: &mut Faults) -> Option<Self> {
-        let mut points = Vec::new();
-        csv::read(source, bytes, ["tokens", "activated_experts", "time_us"], faults, |row| {
-            points.push(SheetPoint { sheet: 0, row: row.whole(1)?, key: row.whole(0)?, time_ns: row.time_ns(2)? });
-            Ok(())
-        });
+        let mut rows = ExpertRows(Vec::new());
+        csv::read(source, bytes, ["tokens", "activated_experts", "time_us"], faults, &mut rows);
+        let mut points = rows.0;
         points.sort_by_key(|point| (point.row, point.key));
         points.dedup_by_key(|point| (point.row, point.key));
         (!points.is_empty()).then(|| Self(Sheets::new(points.into_iter())))
@@ -232,5 +255,20 @@ impl Experts {
     /// The time in whole ns of `tokens` tokens on `active` experts: along the tokens first, then between experts.
     pub(crate) fn time_ns(&self, tokens: u64, active: u64) -> u64 {
         whole_ns(self.0.time_ns(0, active, tokens))
+    }
+}
+
+struct ExpertRows(Vec<SheetPoint>);
+
+impl Rows for ExpertRows {
+    type Record<'a> = SheetPoint;
+
+    fn parse<'a, C: Cells<'a>>(&self, cells: &mut C) -> Result<SheetPoint, C::Fault> {
+        let (key, row) = (cells.whole(0)?, cells.whole(1)?);
+        Ok(SheetPoint { sheet: 0, row, key, time_ns: cells.time_ns(2)? })
+    }
+
+    fn push(&mut self, point: SheetPoint) {
+        self.0.push(point);
     }
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use diagnostics::Faults;
-use model::Layer;
+use model::{Layer, Table};
 use units::Duration;
 
-use super::csv;
-use super::degree::read_file;
+use super::csv::{self, Cells, Rows};
+use super::degree::{layer, read_file};
 use crate::{AttentionShape, OpLatency};
 
 /// One op with its shape: a question to an [`OpLatency`].
@@ -78,58 +78,75 @@ pub fn read_samples(variant_dir: &Path, tp: u64) -> Result<Vec<Sample>, Faults> 
     let dir = variant_dir.join(format!("tp{tp}"));
     let mut faults = Faults::new();
     let mut samples = Vec::new();
-    by_layer(&dir.join("dense.csv"), "tokens", &mut samples, &mut faults, |layer, tokens| Op::Dense { layer, tokens });
-    by_layer(&dir.join("per_sequence.csv"), "sequences", &mut samples, &mut faults, |layer, sequences| {
-        Op::PerSequence { layer, sequences }
-    });
-
+    rows(&dir.join("dense.csv"), Table::Dense, ["layer", "tokens", "time_us"], &mut samples, &mut faults);
+    rows(
+        &dir.join("per_sequence.csv"),
+        Table::PerSequence,
+        ["layer", "sequences", "time_us"],
+        &mut samples,
+        &mut faults,
+    );
     let columns = ["prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"];
-    rows(&dir.join("attention.csv"), columns, &mut faults, |row| {
-        let kv_decode = row.whole(3)?.into();
-        let shape = AttentionShape {
-            prefill_tokens: row.whole(0)?.into(),
-            prefill_history: row.whole(1)?.into(),
-            num_decodes: row.whole(2)?.into(),
-            kv_decode_mean: kv_decode,
-            kv_decode_max: kv_decode,
-            kv_decode_min: kv_decode,
-        };
-        samples.push(Sample { op: Op::Attention(shape), time: time(row.time_ns(4)?) });
-        Ok(())
-    });
-
+    rows(&dir.join("attention.csv"), Table::Attention, columns, &mut samples, &mut faults);
     let experts = dir.join("moe.csv");
     if experts.exists() {
-        rows(&experts, ["tokens", "activated_experts", "time_us"], &mut faults, |row| {
-            let op = Op::Experts { tokens: row.whole(0)?.into(), active_experts: row.whole(1)?.into() };
-            samples.push(Sample { op, time: time(row.time_ns(2)?) });
-            Ok(())
-        });
+        rows(&experts, Table::Moe, ["tokens", "activated_experts", "time_us"], &mut samples, &mut faults);
     }
     faults.into_result(samples)
 }
 
 /// Reads the rows of one file.
-fn rows<const N: usize>(
-    path: &Path,
-    columns: [&str; N],
-    faults: &mut Faults,
-    push: impl FnMut(&csv::Row<'_, N>) -> Result<(), csv::BadCell>,
-) {
+fn rows<const N: usize>(path: &Path, table: Table, columns: [&str; N], samples: &mut Vec<Sample>, faults: &mut Faults) {
     if let Some(bytes) = read_file(path, faults) {
-        csv::read(&path.display().to_string(), &bytes, columns, faults, push);
+        csv::read(&path.display().to_string(), &bytes, columns, faults, &mut SampleRows { table, samples });
     }
 }
 
-/// Reads a file of layers by one count.
-fn by_layer(path: &Path, count: &str, samples: &mut Vec<Sample>, faults: &mut Faults, op: impl Fn(Layer, u64) -> Op) {
-    rows(path, ["layer", count, "time_us"], faults, |row| {
-        let (count, time) = (row.whole(1)?, time(row.time_ns(2)?));
-        if let Some(layer) = std::str::from_utf8(row.text(0)).ok().and_then(|name| name.parse().ok()) {
-            samples.push(Sample { op: op(layer, count.into()), time });
-        }
-        Ok(())
-    });
+/// The samples of one table.
+struct SampleRows<'s> {
+    table: Table,
+    samples: &'s mut Vec<Sample>,
+}
+
+impl Rows for SampleRows<'_> {
+    /// None for a layer without a name here.
+    type Record<'a> = Option<Sample>;
+
+    fn parse<'a, C: Cells<'a>>(&self, cells: &mut C) -> Result<Option<Sample>, C::Fault> {
+        let (op, time_column) = match self.table {
+            Table::Dense | Table::PerSequence => {
+                let (name, count) = (cells.text(0)?.bytes, cells.whole(1)?.into());
+                let op = |layer| match self.table {
+                    Table::Dense => Op::Dense { layer, tokens: count },
+                    _ => Op::PerSequence { layer, sequences: count },
+                };
+                (layer(name).map(op), 2)
+            }
+            Table::Attention => {
+                let (prefill_tokens, prefill_history) = (cells.whole(0)?.into(), cells.whole(1)?.into());
+                let (num_decodes, kv_decode) = (cells.whole(2)?.into(), cells.whole(3)?.into());
+                let shape = AttentionShape {
+                    prefill_tokens,
+                    prefill_history,
+                    num_decodes,
+                    kv_decode_mean: kv_decode,
+                    kv_decode_max: kv_decode,
+                    kv_decode_min: kv_decode,
+                };
+                (Some(Op::Attention(shape)), 4)
+            }
+            Table::Moe => {
+                let (tokens, active_experts) = (cells.whole(0)?.into(), cells.whole(1)?.into());
+                (Some(Op::Experts { tokens, active_experts }), 2)
+            }
+        };
+        let time = time(cells.time_ns(time_column)?);
+        Ok(op.map(|op| Sample { op, time }))
+    }
+
+    fn push(&mut self, sample: Option<Sample>) {
+        self.samples.extend(sample);
+    }
 }
 
 /// A time that the file has in whole ns.

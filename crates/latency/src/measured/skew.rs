@@ -13,7 +13,7 @@
 use diagnostics::Faults;
 use rustc_hash::FxHashMap;
 
-use super::csv;
+use super::csv::{self, Cells, Rows, Text};
 use crate::AttentionShape;
 
 /// The ranges of one quantity, each with its label.
@@ -21,6 +21,8 @@ use crate::AttentionShape;
 pub(crate) struct SkewAxis {
     upper_edges: Vec<f64>,
     labels: Vec<String>,
+    /// The word of each label, by which most are told apart.
+    words: Vec<u64>,
 }
 
 impl SkewAxis {
@@ -40,7 +42,8 @@ impl SkewAxis {
         if let Some(twice) = (1..labels.len()).find(|&index| labels[..index].contains(&labels[index])) {
             return Err(format!("the label `{}` stands twice", labels[twice]));
         }
-        Ok(Self { upper_edges: bins[1..].to_vec(), labels })
+        let words = labels.iter().map(|label| Text::new(label.as_bytes()).word).collect();
+        Ok(Self { upper_edges: bins[1..].to_vec(), labels, words })
     }
 
     fn range_of(&self, value: f64) -> u8 {
@@ -48,8 +51,9 @@ impl SkewAxis {
         self.upper_edges.iter().position(|&edge| value <= edge).unwrap_or(last) as u8
     }
 
-    fn labelled(&self, label: &[u8]) -> Option<u8> {
-        self.labels.iter().position(|known| known.as_bytes() == label).map(|index| index as u8)
+    fn labelled(&self, label: Text<'_>) -> Option<u8> {
+        let is_label = |&index: &usize| self.words[index] == label.word && self.labels[index].as_bytes() == label.bytes;
+        (0..self.labels.len()).find(is_label).map(|index| index as u8)
     }
 }
 
@@ -121,8 +125,9 @@ impl SkewFit {
         let mut ranges = [0; 4];
         for (axis, range) in self.axes.0.iter().zip(&mut ranges) {
             let label = parts.next().unwrap_or_default();
-            *range =
-                axis.labelled(label.as_bytes()).ok_or_else(|| format!("no axis has the label `{label}` of `{key}`"))?;
+            *range = axis
+                .labelled(Text::new(label.as_bytes()))
+                .ok_or_else(|| format!("no axis has the label `{label}` of `{key}`"))?;
         }
         if parts.next().is_some() {
             return Err(format!("`{key}` has more than five parts"));
@@ -135,19 +140,7 @@ impl SkewFit {
     pub(crate) fn read(&mut self, source: &str, bytes: &[u8], faults: &mut Faults) {
         let [n, skew_rate, kv_big, kp] = SkewAxes::COLUMNS;
         self.alphas.reserve(bytes.len() / 40);
-        csv::read(source, bytes, ["pc", n, skew_rate, kv_big, kp, "alpha"], faults, |row| {
-            let prefill_tokens = row.whole(0)?;
-            let mut ranges = [0; 4];
-            for (index, axis) in self.axes.0.iter().enumerate() {
-                let label = row.text(index + 1);
-                ranges[index] = axis.labelled(label).ok_or_else(|| {
-                    let message = format!("`{}` is no label of this axis", String::from_utf8_lossy(label));
-                    row.bad(index + 1, message).hint(format!("meta.yaml has {}", axis.labels.join(", ")))
-                })?;
-            }
-            self.alphas.entry(bucket(prefill_tokens, ranges)).or_insert(row.number(5)?);
-            Ok(())
-        });
+        csv::read(source, bytes, ["pc", n, skew_rate, kv_big, kp, "alpha"], faults, self);
     }
 
     /// α for a step.
@@ -161,6 +154,29 @@ impl SkewFit {
             kp.range_of(shape.prefill_history as f64),
         ];
         self.alphas.get(&bucket(prefill_tokens, ranges)).copied().unwrap_or(self.alpha_default)
+    }
+}
+
+impl Rows for SkewFit {
+    type Record<'a> = (Bucket, f64);
+
+    fn parse<'a, C: Cells<'a>>(&self, cells: &mut C) -> Result<(Bucket, f64), C::Fault> {
+        let prefill_tokens = cells.whole(0)?;
+        let mut ranges = [0; 4];
+        for (index, axis) in self.axes.0.iter().enumerate() {
+            let label = cells.text(index + 1)?;
+            ranges[index] = axis.labelled(label).ok_or_else(|| {
+                cells.bad(index + 1, || {
+                    let message = format!("`{}` is no label of this axis", String::from_utf8_lossy(label.bytes));
+                    (message, Some(format!("meta.yaml has {}", axis.labels.join(", "))))
+                })
+            })?;
+        }
+        Ok((bucket(prefill_tokens, ranges), cells.number(5)?))
+    }
+
+    fn push(&mut self, (bucket, alpha): (Bucket, f64)) {
+        self.alphas.entry(bucket).or_insert(alpha);
     }
 }
 
