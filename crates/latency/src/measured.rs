@@ -9,6 +9,7 @@ mod catalogue;
 mod csv;
 mod degree;
 mod meta;
+mod points;
 mod profile;
 mod samples;
 mod skew;

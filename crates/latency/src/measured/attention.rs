@@ -11,10 +11,14 @@
 use diagnostics::{Fault, Faults};
 
 use super::csv::{self, Cells, Rows};
-use super::tables::{Bracket, SheetPoint, Sheets, whole_ns};
+use super::points::Points;
+use super::tables::{Bracket, Sheets, whole_ns};
 
 /// More corners than this are no grid; each may cost a search for its nearest pair.
 const CORNERS_MAX: usize = 1 << 14;
+
+/// Rows of the file are seldom shorter.
+const ROW_BYTES_MIN: usize = 20;
 
 /// Measured times of one attention layer.
 #[derive(Debug)]
@@ -26,29 +30,19 @@ pub(crate) struct AttentionGrid {
     sheets: Sheets,
 }
 
-/// One row of the file; its place on all four axes is packed in the order in which they are sorted.
-type Sample = (u128, f64);
+/// The points of attention. Each pair of prefill tokens and decodes is a sheet, its rows are histories.
+struct AttentionRows(Points);
 
-fn pack(prefill: u32, decodes: u32, history: u32, kv: u32) -> u128 {
-    [prefill, decodes, history, kv].iter().fold(0, |packed, &value| packed << 32 | u128::from(value))
-}
+impl Rows for AttentionRows {
+    type Record<'a> = ([u32; 4], f64);
 
-fn unpack(place: u128) -> [u32; 4] {
-    [96, 64, 32, 0].map(|shift| (place >> shift) as u32)
-}
-
-struct SampleRows(Vec<Sample>);
-
-impl Rows for SampleRows {
-    type Record<'a> = Sample;
-
-    fn parse<'a, C: Cells<'a>>(&self, cells: &mut C) -> Result<Sample, C::Fault> {
-        let [prefill, history, decodes, kv] = [cells.whole(0)?, cells.whole(1)?, cells.whole(2)?, cells.whole(3)?];
-        Ok((pack(prefill, decodes, history, kv), cells.time_ns(4)?))
+    fn parse<'a, C: Cells<'a>>(&self, cells: &mut C) -> Result<([u32; 4], f64), C::Fault> {
+        let shape = [cells.whole(0)?, cells.whole(1)?, cells.whole(2)?, cells.whole(3)?];
+        Ok((shape, cells.time_ns(4)?))
     }
 
-    fn push(&mut self, sample: Sample) {
-        self.0.push(sample);
+    fn push(&mut self, ([prefill, history, decodes, kv], time_ns): ([u32; 4], f64)) {
+        self.0.push([prefill, decodes, history], kv, time_ns);
     }
 }
 
@@ -56,13 +50,13 @@ impl AttentionGrid {
     /// Reads `prefill_chunk,kv_prefill,n_decode,kv_decode,time_us`.
     pub(crate) fn read(source: &str, bytes: &[u8], faults: &mut Faults) -> Option<Self> {
         let columns = ["prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"];
-        let mut rows = SampleRows(Vec::with_capacity(bytes.len() / 20));
+        let mut rows = AttentionRows(Points::with_capacity(bytes.len() / ROW_BYTES_MIN));
         csv::read(source, bytes, columns, faults, &mut rows);
-        let samples = rows.0;
-        if samples.is_empty() {
+        let points = rows.0;
+        if points.is_empty() {
             return None;
         }
-        match Self::new(samples) {
+        match Self::new(points) {
             Ok(grid) => Some(grid),
             Err(message) => {
                 faults.push(
@@ -73,22 +67,11 @@ impl AttentionGrid {
         }
     }
 
-    /// A grid of `samples`, at least one, in any order; of samples in one place the first counts.
-    fn new(mut samples: Vec<Sample>) -> Result<Self, String> {
-        samples.sort_by_key(|sample| sample.0);
-        samples.dedup_by_key(|sample| sample.0);
-
-        let mut pairs: Vec<(u32, u32)> = Vec::new();
-        let mut points = Vec::with_capacity(samples.len());
-        for (place, time_ns) in samples {
-            let [prefill, decodes, row, key] = unpack(place);
-            if pairs.last() != Some(&(prefill, decodes)) {
-                pairs.push((prefill, decodes));
-            }
-            points.push(SheetPoint { sheet: pairs.len() as u32 - 1, row, key, time_ns });
-        }
-        let prefill_axis = axis(pairs.iter().map(|pair| pair.0));
-        let decodes_axis = axis(pairs.iter().map(|pair| pair.1));
+    /// A grid of `points`, at least one; of points in one place the first counts.
+    fn new(points: Points) -> Result<Self, String> {
+        let (pairs, sheets) = points.into_sheets();
+        let prefill_axis = axis(pairs.iter().map(|pair| pair[0]));
+        let decodes_axis = axis(pairs.iter().map(|pair| pair[1]));
         let num_corners = prefill_axis.len() * decodes_axis.len();
         if num_corners > CORNERS_MAX {
             let (prefills, decodes) = (prefill_axis.len(), decodes_axis.len());
@@ -102,7 +85,7 @@ impl AttentionGrid {
             prefill_axis: prefill_axis.into(),
             decodes_axis: decodes_axis.into(),
             corners: corners.into(),
-            sheets: Sheets::new(points.into_iter()),
+            sheets,
         })
     }
 
@@ -128,10 +111,10 @@ fn axis(values: impl Iterator<Item = u32>) -> Vec<u32> {
 }
 
 /// The index of the pair nearest to (`prefill`, `decodes`), of equals the first; `pairs` are sorted.
-fn nearest(pairs: &[(u32, u32)], prefill: u32, decodes: u32) -> u32 {
+fn nearest(pairs: &[[u32; 2]], prefill: u32, decodes: u32) -> u32 {
     let square = |a: u32, b: u32| u128::from(a.abs_diff(b)).pow(2);
-    let index = pairs.binary_search(&(prefill, decodes)).unwrap_or_else(|_| {
-        let distance = |index: &usize| square(pairs[*index].0, prefill) + square(pairs[*index].1, decodes);
+    let index = pairs.binary_search(&[prefill, decodes]).unwrap_or_else(|_| {
+        let distance = |index: &usize| square(pairs[*index][0], prefill) + square(pairs[*index][1], decodes);
         (0..pairs.len()).min_by_key(distance).expect("a grid has pairs")
     });
     index as u32
@@ -142,8 +125,9 @@ mod tests {
     use super::*;
 
     fn grid(rows: &[(u32, u32, u32, u32, f64)]) -> AttentionGrid {
-        let samples = rows.iter().map(|&(prefill, history, decodes, kv, ns)| (pack(prefill, decodes, history, kv), ns));
-        AttentionGrid::new(samples.collect()).unwrap()
+        let mut points = AttentionRows(Points::default());
+        rows.iter().for_each(|&(prefill, history, decodes, kv, ns)| points.push(([prefill, history, decodes, kv], ns)));
+        AttentionGrid::new(points.0).unwrap()
     }
 
     #[test]
@@ -179,12 +163,12 @@ mod tests {
         check(0, 0, 10); // (0, 0) is missing; (0, 1) is one away
         check(8, 0, 55); // between that and (16, 0)
         check(8, 1, 105);
-        let check = |pairs: &[(u32, u32)], prefill, decodes, expected| {
+        let check = |pairs: &[[u32; 2]], prefill, decodes, expected| {
             assert_eq!(nearest(pairs, prefill, decodes), expected, "{pairs:?} from {prefill}, {decodes}");
         };
-        check(&[(0, 1), (1, 0), (2, 1)], 1, 1, 0); // three equally near
-        check(&[(0, 4), (3, 0)], 0, 0, 1);
-        check(&[(0, u32::MAX), (u32::MAX, 0)], 0, 0, 0);
+        check(&[[0, 1], [1, 0], [2, 1]], 1, 1, 0); // three equally near
+        check(&[[0, 4], [3, 0]], 0, 0, 1);
+        check(&[[0, u32::MAX], [u32::MAX, 0]], 0, 0, 0);
     }
 
     #[test]
@@ -194,8 +178,9 @@ mod tests {
 
     #[test]
     fn scattered_samples_are_no_grid() {
-        let samples = (0..200).map(|index| (pack(index, index, 0, 0), 1.0)).collect();
-        let message = AttentionGrid::new(samples).unwrap_err();
+        let mut points = Points::default();
+        (0..200).for_each(|index| points.push([index, index, 0], 0, 1.0));
+        let message = AttentionGrid::new(points).unwrap_err();
         assert!(message.contains("200 values of prefill_chunk by 200 of n_decode"), "{message}");
     }
 }

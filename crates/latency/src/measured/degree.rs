@@ -11,8 +11,9 @@ use model::{Architecture, Layer, Table};
 use super::attention::AttentionGrid;
 use super::csv::{self, Cells, Rows};
 use super::meta::MetaFit;
+use super::points::Points;
 use super::skew::SkewFit;
-use super::tables::{Curve, SheetPoint, Sheets, whole_ns};
+use super::tables::{Curve, Sheets, whole_ns};
 
 /// The curve of each layer that has one, by the layer's place in [`Layer::ALL`].
 pub(crate) type LayerCurves = [Option<Arc<Curve>>; Layer::ALL.len()];
@@ -244,12 +245,9 @@ pub(crate) struct Experts(Sheets);
 impl Experts {
     /// Reads `tokens,activated_experts,time_us`.
     fn read(source: &str, bytes: &[u8], faults: &mut Faults) -> Option<Self> {
-        let mut rows = ExpertRows(Vec::new());
+        let mut rows = ExpertRows(Points::default());
         csv::read(source, bytes, ["tokens", "activated_experts", "time_us"], faults, &mut rows);
-        let mut points = rows.0;
-        points.sort_by_key(|point| (point.row, point.key));
-        points.dedup_by_key(|point| (point.row, point.key));
-        (!points.is_empty()).then(|| Self(Sheets::new(points.into_iter())))
+        (!rows.0.is_empty()).then(|| Self(rows.0.into_sheets().1))
     }
 
     /// The time in whole ns of `tokens` tokens on `active` experts: along the tokens first, then between experts.
@@ -258,17 +256,17 @@ impl Experts {
     }
 }
 
-struct ExpertRows(Vec<SheetPoint>);
+/// The points of experts, all on one sheet.
+struct ExpertRows(Points);
 
 impl Rows for ExpertRows {
-    type Record<'a> = SheetPoint;
+    type Record<'a> = (u32, u32, f64);
 
-    fn parse<'a, C: Cells<'a>>(&self, cells: &mut C) -> Result<SheetPoint, C::Fault> {
-        let (key, row) = (cells.whole(0)?, cells.whole(1)?);
-        Ok(SheetPoint { sheet: 0, row, key, time_ns: cells.time_ns(2)? })
+    fn parse<'a, C: Cells<'a>>(&self, cells: &mut C) -> Result<(u32, u32, f64), C::Fault> {
+        Ok((cells.whole(0)?, cells.whole(1)?, cells.time_ns(2)?))
     }
 
-    fn push(&mut self, point: SheetPoint) {
-        self.0.push(point);
+    fn push(&mut self, (tokens, active, time_ns): (u32, u32, f64)) {
+        self.0.push([0, 0, active], tokens, time_ns);
     }
 }

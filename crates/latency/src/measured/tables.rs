@@ -65,80 +65,88 @@ impl Curve {
     }
 }
 
-/// A point of a table over two axes: the sheet it is on, its row there, its key in the row, and its time in ns.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SheetPoint {
-    pub(crate) sheet: u32,
-    pub(crate) row: u32,
-    pub(crate) key: u32,
-    pub(crate) time_ns: f64,
-}
-
 /// Tables over two axes, each a sheet of rows, each row with keys of its own.
-///
-/// All rows of all sheets stand one after another, so that the points around a question are close in memory.
 #[derive(Debug)]
 pub(crate) struct Sheets {
     /// The rows of sheet `s` are those from `row_starts[s]` to `row_starts[s + 1]`.
-    row_starts: Box<[u32]>,
+    row_starts: Vec<u32>,
     /// The value of each row on the outer axis.
-    rows: Box<[u32]>,
-    /// The points of row `r` are those from `point_starts[r]` to `point_starts[r + 1]`.
-    point_starts: Box<[u32]>,
-    /// The value of each point on the inner axis.
-    keys: Box<[u32]>,
-    times_ns: Box<[f64]>,
+    rows: Vec<u32>,
+    /// Where the points of each row stand.
+    spans: Vec<Span>,
+    /// The values of points on the inner axis; rows with the same may share them.
+    keys: Vec<u32>,
+    times_ns: Vec<f64>,
+}
+
+/// Where the points of a row stand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) keys_start: u32,
+    pub(crate) times_start: u32,
+    /// How many points there are.
+    pub(crate) len: u32,
+}
+
+impl Span {
+    pub(crate) fn keys(self) -> Range<usize> {
+        self.keys_start as usize..self.keys_start as usize + self.len as usize
+    }
+
+    pub(crate) fn times(self) -> Range<usize> {
+        self.times_start as usize..self.times_start as usize + self.len as usize
+    }
 }
 
 impl Sheets {
-    /// Sheets of `points` that strictly increase by (sheet, row, key), with sheets numbered from 0 without a gap.
-    pub(crate) fn new(points: impl ExactSizeIterator<Item = SheetPoint>) -> Self {
-        let (mut row_starts, mut rows, mut point_starts) = (Vec::new(), Vec::new(), Vec::new());
-        let mut keys = Vec::with_capacity(points.len());
-        let mut times_ns = Vec::with_capacity(points.len());
-        let mut last = None;
-        for SheetPoint { sheet, row, key, time_ns } in points {
-            assert!(last < Some((sheet, row, key)), "points out of order");
-            if last.is_none_or(|(last_sheet, ..)| last_sheet != sheet) {
-                assert_eq!(row_starts.len(), sheet as usize, "a sheet without points");
-                row_starts.push(rows.len() as u32);
-            }
-            if last.is_none_or(|(last_sheet, last_row, _)| (last_sheet, last_row) != (sheet, row)) {
-                point_starts.push(keys.len() as u32);
-                rows.push(row);
-            }
-            keys.push(key);
-            times_ns.push(time_ns);
-            last = Some((sheet, row, key));
-        }
-        row_starts.push(rows.len() as u32);
-        point_starts.push(keys.len() as u32);
-        Self {
-            row_starts: row_starts.into(),
-            rows: rows.into(),
-            point_starts: point_starts.into(),
-            keys: keys.into(),
-            times_ns: times_ns.into(),
-        }
+    /// Sheets of rows that strictly increase on each, with points whose keys do so in each row.
+    pub(crate) fn new(
+        row_starts: Vec<u32>,
+        rows: Vec<u32>,
+        spans: Vec<Span>,
+        keys: Vec<u32>,
+        times_ns: Vec<f64>,
+    ) -> Self {
+        let sheets = Self { row_starts, rows, spans, keys, times_ns };
+        assert!(sheets.sheets().all(|rows| is_rising(&sheets.rows[rows])), "rows out of order");
+        assert!(sheets.spans.iter().all(|span| is_rising(&sheets.keys[span.keys()])), "points out of order");
+        sheets
+    }
+
+    /// The rows of each sheet.
+    fn sheets(&self) -> impl Iterator<Item = Range<usize>> {
+        self.row_starts.windows(2).map(|pair| pair[0] as usize..pair[1] as usize)
     }
 
     /// The time on a sheet at `row` and `key` in ns, not yet whole: first along the keys, then between rows.
     pub(crate) fn time_ns(&self, sheet: usize, row: u64, key: u64) -> f64 {
-        let rows = range(&self.row_starts, sheet);
-        Bracket::of(&self.rows[rows.clone()], row).blend(|row| {
-            let points = range(&self.point_starts, rows.start + row);
-            let times_ns = &self.times_ns[points.clone()];
-            Bracket::of(&self.keys[points], key).blend(|point| times_ns[point])
+        let rows = self.row_starts[sheet] as usize..self.row_starts[sheet + 1] as usize;
+        let spans = &self.spans[rows.clone()];
+        Bracket::of(&self.rows[rows], row).blend(|row| {
+            let times_ns = &self.times_ns[spans[row].times()];
+            Bracket::of(&self.keys[spans[row].keys()], key).blend(|point| times_ns[point])
         })
+    }
+
+    /// The rows of one sheet with their points, as text.
+    #[cfg(test)]
+    pub(crate) fn shown(&self, sheet: usize) -> String {
+        let row = |row: usize| {
+            let points = self.keys[self.spans[row].keys()].iter().zip(&self.times_ns[self.spans[row].times()]);
+            let points: Vec<String> = points.map(|(key, time_ns)| format!("{key}={time_ns}")).collect();
+            format!("{} ({})", self.rows[row], points.join(" "))
+        };
+        self.sheets().nth(sheet).expect("a sheet").map(row).collect::<Vec<_>>().join(" ")
     }
 }
 
-fn range(starts: &[u32], index: usize) -> Range<usize> {
-    starts[index] as usize..starts[index + 1] as usize
+fn is_rising(values: &[u32]) -> bool {
+    values.windows(2).all(|pair| pair[0] < pair[1])
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::points::Points;
     use super::*;
 
     #[test]
@@ -177,17 +185,13 @@ mod tests {
 
     #[test]
     fn two_axes_blend_keys_first() {
-        let point = |sheet, row, key, time_ns| SheetPoint { sheet, row, key, time_ns };
-        let sheets = Sheets::new(
-            [
-                point(0, 0, 0, 10.0),
-                point(0, 0, 10, 20.0),
-                point(0, 100, 0, 110.0),
-                point(0, 100, 20, 210.0),
-                point(1, 5, 5, 1000.0),
-            ]
-            .into_iter(),
-        );
+        let mut points = Points::default();
+        points.push([0, 0, 0], 0, 10.0);
+        points.push([0, 0, 0], 10, 20.0);
+        points.push([0, 0, 100], 0, 110.0);
+        points.push([0, 0, 100], 20, 210.0);
+        points.push([0, 1, 5], 5, 1000.0);
+        let sheets = points.into_sheets().1;
         let check = |sheet, row, key, expected: f64| assert_eq!(sheets.time_ns(sheet, row, key), expected);
         check(0, 0, 5, 15.0);
         check(0, 100, 5, 135.0); // rows have keys of their own
