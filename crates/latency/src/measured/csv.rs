@@ -76,14 +76,11 @@ impl<'a> Text<'a> {
         let place = |(index, &byte): (usize, &u8)| u64::from(byte) << (8 * index);
         Self { bytes, word: bytes.iter().take(8).enumerate().map(place).sum() }
     }
-}
 
-impl PartialEq for Text<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        // Most texts are short, so that the word is all of them.
-        self.word == other.word
-            && self.bytes.len() == other.bytes.len()
-            && (self.bytes.len() <= 8 || self.bytes == other.bytes)
+    /// Whether it is `other`, given that the words of both are the same: that of a short text is all of it.
+    #[inline]
+    pub(crate) fn is(self, other: &[u8]) -> bool {
+        self.bytes.len() == other.len() && (self.bytes.len() <= 8 || self.bytes == other)
     }
 }
 

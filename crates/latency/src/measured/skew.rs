@@ -52,8 +52,8 @@ impl SkewAxis {
     }
 
     fn labelled(&self, label: Text<'_>) -> Option<u8> {
-        let is_label = |&index: &usize| self.words[index] == label.word && self.labels[index].as_bytes() == label.bytes;
-        (0..self.labels.len()).find(is_label).map(|index| index as u8)
+        let is_label = |index: &usize| self.words[*index] == label.word && label.is(self.labels[*index].as_bytes());
+        (0..self.words.len()).find(is_label).map(|index| index as u8)
     }
 }
 
