@@ -7,7 +7,8 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use diagnostics::Fault;
 
@@ -44,6 +45,18 @@ impl BundleName {
         }
     }
 
+    /// The folders that a bundle of this name lies in; `None` when no folders make this name.
+    fn folders(&self) -> Option<Vec<&str>> {
+        let mut folders = vec![self.hardware.as_str()];
+        folders.extend(self.model.split('/'));
+        folders.push(&self.variant);
+        let is_folder = |name: &&str| {
+            let mut components = Path::new(name).components();
+            matches!(components.next(), Some(Component::Normal(only)) if only == *name) && components.next().is_none()
+        };
+        (folders.len() <= DEPTH_MAX && folders.iter().all(is_folder)).then_some(folders)
+    }
+
     /// In how many parts two names agree.
     fn likeness(&self, other: &Self) -> usize {
         [self.hardware == other.hardware, self.model == other.model, self.variant == other.variant]
@@ -53,15 +66,15 @@ impl BundleName {
     }
 }
 
-/// The bundles in one tree.
+/// The bundles in one tree. The tree is looked through only for those who want to know what there is.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     dir: PathBuf,
-    names: Vec<BundleName>,
+    names: OnceLock<Vec<BundleName>>,
 }
 
 impl Catalogue {
-    /// Looks through `dir`. Folders in it that can't be read count as empty.
+    /// The tree in `dir`. Folders in it that can't be read count as empty.
     ///
     /// # Errors
     /// When `dir` itself can't be read.
@@ -73,15 +86,17 @@ impl Catalogue {
             };
             Fault::new(dir.display().to_string(), what).hint("--profile-dir or SERVINGSIM_PROFILE_DIR names it")
         })?;
-        let mut names = Vec::new();
-        collect(dir, &mut Vec::new(), &mut names);
-        names.sort();
-        Ok(Self { dir: dir.to_owned(), names })
+        Ok(Self { dir: dir.to_owned(), names: OnceLock::new() })
     }
 
     /// The bundles there are, in alphabetical order.
     pub fn names(&self) -> &[BundleName] {
-        &self.names
+        self.names.get_or_init(|| {
+            let mut names = Vec::new();
+            collect(&self.dir, &mut Vec::new(), &mut names);
+            names.sort();
+            names
+        })
     }
 
     /// The folder of one bundle.
@@ -89,11 +104,11 @@ impl Catalogue {
     /// # Errors
     /// When there is none; the hint names those there are, the most alike first.
     pub fn find(&self, name: &BundleName) -> Result<PathBuf, Fault> {
-        if self.names.contains(name) {
-            return Ok(self.dir.join(name.to_string()));
+        if let Some(dir) = self.lookup(name) {
+            return Ok(dir);
         }
         let fault = Fault::new(self.dir.display().to_string(), format!("no profile for {name}"));
-        let mut others: Vec<&BundleName> = self.names.iter().collect();
+        let mut others: Vec<&BundleName> = self.names().iter().collect();
         others.sort_by_key(|other| Reverse(other.likeness(name)));
         let listed: Vec<String> = others.iter().take(HINTED_MAX).map(ToString::to_string).collect();
         Err(match others.len().saturating_sub(HINTED_MAX) {
@@ -102,11 +117,29 @@ impl Catalogue {
             more => fault.hint(format!("there are: {}, and {more} more", listed.join(", "))),
         })
     }
+
+    /// The folder of one bundle if looking through the tree would find it.
+    fn lookup(&self, name: &BundleName) -> Option<PathBuf> {
+        let folders = name.folders()?;
+        let mut dir = self.dir.clone();
+        for folder in folders {
+            // Nothing is looked for inside a bundle.
+            if is_bundle(&dir) {
+                return None;
+            }
+            dir.push(folder);
+        }
+        is_bundle(&dir).then_some(dir)
+    }
+}
+
+fn is_bundle(dir: &Path) -> bool {
+    dir.join("meta.yaml").is_file()
 }
 
 /// Adds the bundles below `dir`, which lies in `folders`.
 fn collect(dir: &Path, folders: &mut Vec<String>, names: &mut Vec<BundleName>) {
-    if dir.join("meta.yaml").is_file() {
+    if is_bundle(dir) {
         names.extend(BundleName::of(folders));
         return;
     }
@@ -148,6 +181,26 @@ mod tests {
         let expected = [name("H100", "Qwen/Qwen3-32B", "bf16"), name("H100", "own", "fp8")];
         assert_eq!(catalogue.names(), expected);
         assert_eq!(catalogue.find(&expected[0]).unwrap(), dir.path().join("H100/Qwen/Qwen3-32B/bf16"));
+    }
+
+    #[test]
+    fn what_is_found_is_what_there_is() {
+        let bundles =
+            ["H100/Qwen/Qwen3-32B/bf16", "H100/own/fp8", "H100/own/fp8/inner", "A/b/c/d/too-deep", "shallow/bf16"];
+        let (_dir, catalogue) = tree(&bundles);
+        fs::create_dir_all(catalogue.dir.join("H100/empty/bf16")).unwrap();
+        let names = catalogue.names();
+        let models =
+            ["own", "own/", "own/fp8", "Qwen/Qwen3-32B", "Qwen", "b/c/d", "", ".", "..", "../H100/own", "empty"];
+        for hardware in ["H100", "A", "shallow", "", ".", "H100/.", "H100/Qwen", "/H100"] {
+            for model in models {
+                for variant in ["bf16", "fp8", "inner", "too-deep", "bf16/", ""] {
+                    let name = name(hardware, model, variant);
+                    assert_eq!(catalogue.find(&name).is_ok(), names.contains(&name), "{name:?}");
+                }
+            }
+        }
+        assert!(!names.is_empty());
     }
 
     #[test]
