@@ -8,6 +8,8 @@
 //! Not every pair can be measured (nothing at all, most plainly). Where one is missing, the nearest pair by squared
 //! distance stands in for it, of equals the first in order.
 
+use std::fs::File;
+
 use diagnostics::{Fault, Faults};
 
 use super::csv::{self, Cells, Rows};
@@ -18,7 +20,7 @@ use super::tables::{Bracket, Sheets, whole_ns};
 const CORNERS_MAX: usize = 1 << 14;
 
 /// Rows of the file are seldom shorter.
-const ROW_BYTES_MIN: usize = 20;
+const ROW_BYTES_MIN: u64 = 20;
 
 /// Measured times of one attention layer.
 #[derive(Debug)]
@@ -48,10 +50,10 @@ impl Rows for AttentionRows {
 
 impl AttentionGrid {
     /// Reads `prefill_chunk,kv_prefill,n_decode,kv_decode,time_us`.
-    pub(crate) fn read(source: &str, bytes: &[u8], faults: &mut Faults) -> Option<Self> {
+    pub(crate) fn read(source: &str, file: File, faults: &mut Faults) -> Option<Self> {
         let columns = ["prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"];
-        let mut rows = AttentionRows(Points::with_capacity(bytes.len() / ROW_BYTES_MIN));
-        csv::read(source, bytes, columns, faults, &mut rows);
+        let mut rows = AttentionRows(Points::with_capacity(csv::num_rows(&file, ROW_BYTES_MIN)));
+        csv::read(source, file, columns, faults, &mut rows);
         let points = rows.0;
         if points.is_empty() {
             return None;

@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 use diagnostics::{Fault, Faults};
 use model::{Architecture, Table};
 
-use super::degree::{Degree, Wanted, read_file};
+use super::csv;
+use super::degree::{Degree, Wanted};
 use super::meta::{Meta, MetaFit, ProfiledLimits};
 use super::profile::Profile;
 use super::skew::SkewFit;
@@ -56,9 +57,13 @@ impl Bundle {
         let dirs = degree_dirs(variant_dir)?;
 
         let meta_path = variant_dir.join("meta.yaml");
-        let mut meta = match read_file(&meta_path, &mut faults) {
-            Some(bytes) => Meta::read(&meta_path.display().to_string(), &String::from_utf8_lossy(&bytes), &mut faults),
-            None => Meta::default(),
+        let meta_source = meta_path.display().to_string();
+        let mut meta = match fs::read(&meta_path) {
+            Ok(bytes) => Meta::read(&meta_source, &String::from_utf8_lossy(&bytes), &mut faults),
+            Err(error) => {
+                faults.push(csv::unreadable(&meta_source, &error));
+                Meta::default()
+            }
         };
 
         let mut degrees = BTreeMap::new();

@@ -11,6 +11,10 @@
 
 mod plain;
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+
 use diagnostics::{Fault, Faults, Position};
 use memchr::memchr;
 
@@ -21,6 +25,9 @@ const FAULTY_ROWS_TOLD_MAX: usize = 8;
 
 /// Whole numbers fit 32 bits. Times stay below as many µs, so that their nanoseconds are exact in an `f64`.
 const NUMBER_MAX: f64 = u32::MAX as f64;
+
+/// So much of a file is read at once.
+const PART_BYTES: usize = 32 << 10;
 
 /// Powers of ten that an `f64` holds exactly, as far as they are needed.
 const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
@@ -149,22 +156,48 @@ fn time_ns(time_us: f64) -> f64 {
     ((time_us * 1_000.0 + WHOLE_FROM) - WHOLE_FROM).max(1.0)
 }
 
-/// Hands each row of `bytes` to `table`, which says what is wrong with it, if anything.
+/// Hands each row of `input` to `table`, which says what is wrong with it, if anything.
 ///
 /// `source` names the file in the faults, `columns` are the columns to read. A file without any row is a fault.
 pub(crate) fn read<const N: usize>(
     source: &str,
-    bytes: &[u8],
+    input: impl Read,
     columns: [&str; N],
     faults: &mut Faults,
     table: &mut impl Rows,
 ) {
-    let mut lines = Lines::new(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
-    let Some((_, header)) = lines.next() else {
-        faults.push(Fault::new(source, "the file is empty").hint(format!("the header is {}", columns.join(","))));
-        return;
+    if let Err(error) = read_lines(source, Lines::new(input), columns, faults, table) {
+        faults.push(unreadable(source, &error));
+    }
+}
+
+/// How many rows of `row_bytes` each `file` may have, to make room beforehand; 0 when that is not known.
+pub(crate) fn num_rows(file: &File, row_bytes: u64) -> usize {
+    const NUM_MAX: u64 = 1 << 20;
+    file.metadata().map_or(0, |metadata| (metadata.len() / row_bytes).min(NUM_MAX) as usize)
+}
+
+/// What keeps us from reading the file `source`.
+pub(crate) fn unreadable(source: &str, error: &io::Error) -> Fault {
+    let message = match error.kind() {
+        io::ErrorKind::NotFound => "the file is missing".to_owned(),
+        _ => format!("the file can't be read: {error}"),
     };
-    let Some(places) = find_columns(source, header, columns, faults) else { return };
+    Fault::new(source, message)
+}
+
+fn read_lines<const N: usize>(
+    source: &str,
+    mut lines: Lines<impl Read>,
+    columns: [&str; N],
+    faults: &mut Faults,
+    table: &mut impl Rows,
+) -> io::Result<()> {
+    let Some((_, header)) = lines.next()? else {
+        faults.push(Fault::new(source, "the file is empty").hint(format!("the header is {}", columns.join(","))));
+        return Ok(());
+    };
+    let Some(places) = find_columns(source, header, columns, faults) else { return Ok(()) };
     let is_in_order = (0..N).all(|column| places[column] == Some(column));
 
     let (mut rows, mut faulty_rows) = (0usize, 0usize);
@@ -172,7 +205,7 @@ pub(crate) fn read<const N: usize>(
         if is_in_order {
             rows += lines.take_plain(table, places.len() - N);
         }
-        let Some(line) = lines.next() else { break };
+        let Some(line) = lines.next()? else { break };
         rows += 1;
         if let Err(fault) = take_row(source, line, columns, &places, table) {
             faulty_rows += 1;
@@ -188,6 +221,7 @@ pub(crate) fn read<const N: usize>(
     if rows == 0 {
         faults.push(Fault::new(source, "the table has a header and no rows"));
     }
+    Ok(())
 }
 
 /// Hands one row to `table`; `places` says of each cell which of the `columns` it is.
@@ -245,24 +279,30 @@ fn find_columns<const N: usize>(
 }
 
 /// The lines of a file that hold something, with their numbers from 1 and without their ends, `\n` or `\r\n`.
-struct Lines<'a> {
-    bytes: &'a [u8],
+///
+/// The file is read a part at a time, since fresh memory for all of it costs more than its rows.
+struct Lines<R> {
+    input: R,
+    /// What was read, up to `end`.
+    bytes: Vec<u8>,
+    end: usize,
     /// Where the next line begins.
     at: usize,
     /// Lines before that.
     num_lines: usize,
 }
 
-impl<'a> Lines<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0, num_lines: 0 }
+impl<R: Read> Lines<R> {
+    fn new(input: R) -> Self {
+        Self { input, bytes: vec![0; PART_BYTES], end: 0, at: 0, num_lines: 0 }
     }
 
     /// Hands rows to `table` as long as they are plain, with `more` cells after those asked for; how many they were.
     fn take_plain(&mut self, table: &mut impl Rows, more: usize) -> usize {
+        let bytes = &self.bytes[..self.end];
         let mut rows = 0;
         loop {
-            let mut row = Plain::new(self.bytes, self.at);
+            let mut row = Plain::new(bytes, self.at);
             let Ok(record) = table.parse(&mut row) else { break };
             let Some(next) = row.end_row(more) else { break };
             table.push(record);
@@ -272,23 +312,67 @@ impl<'a> Lines<'a> {
         self.num_lines += rows;
         rows
     }
-}
 
-impl<'a> Iterator for Lines<'a> {
-    type Item = (usize, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while let Some(rest) = self.bytes.get(self.at..).filter(|rest| !rest.is_empty()) {
-            let end = memchr(b'\n', rest).unwrap_or(rest.len());
-            let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
-            self.at += end + 1;
+    /// The next line.
+    fn next(&mut self) -> io::Result<Option<(usize, &[u8])>> {
+        loop {
+            let Some(range) = self.next_range()? else { return Ok(None) };
+            let is_first = self.num_lines == 0;
             self.num_lines += 1;
-            if !line.trim_ascii().is_empty() {
-                return Some((self.num_lines, line));
+            let is_blank = text_of(&self.bytes[range.clone()], is_first).trim_ascii().is_empty();
+            if !is_blank {
+                return Ok(Some((self.num_lines, text_of(&self.bytes[range], is_first))));
             }
         }
-        None
     }
+
+    /// Where the next line stands, with its end.
+    fn next_range(&mut self) -> io::Result<Option<Range<usize>>> {
+        let mut searched = 0;
+        loop {
+            let rest = &self.bytes[self.at..self.end];
+            let end = match memchr(b'\n', &rest[searched..]) {
+                Some(end) => searched + end + 1,
+                None => {
+                    searched = rest.len();
+                    if self.read_on()? {
+                        continue;
+                    }
+                    self.end - self.at
+                }
+            };
+            let start = self.at;
+            self.at += end;
+            return Ok((end > 0).then_some(start..start + end));
+        }
+    }
+
+    /// Reads on behind what was not handed out yet, which moves to the front; whether there was more.
+    fn read_on(&mut self) -> io::Result<bool> {
+        self.bytes.copy_within(self.at..self.end, 0);
+        self.end -= self.at;
+        self.at = 0;
+        if self.end == self.bytes.len() {
+            self.bytes.resize(2 * self.end, 0);
+        }
+        loop {
+            match self.input.read(&mut self.bytes[self.end..]) {
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(count > 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// A line without its end, the first of a file without its byte order mark.
+fn text_of(line: &[u8], is_first: bool) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if is_first { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line }
 }
 
 /// The cells of a line, without the blanks around them.
@@ -383,11 +467,27 @@ mod tests {
         }
     }
 
+    /// A file that gives away so many bytes at once at most.
+    struct Drip<'a>(&'a [u8], usize);
+
+    impl Read for Drip<'_> {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            let len = bytes.len().min(self.1);
+            self.0.read(&mut bytes[..len])
+        }
+    }
+
     /// Reads `text` as `tokens,time_us` and shows rows and faults, one a line.
     fn shown(text: &str) -> String {
+        let shown = shown_in_parts(text, text.len().max(1));
+        [1, 2, 7, 20].iter().for_each(|&part| assert_eq!(shown_in_parts(text, part), shown, "{text:?} by {part}"));
+        shown
+    }
+
+    fn shown_in_parts(text: &str, part: usize) -> String {
         let mut faults = Faults::new();
         let mut table = Shown(Vec::new());
-        read("t.csv", text.as_bytes(), ["tokens", "time_us"], &mut faults, &mut table);
+        read("t.csv", Drip(text.as_bytes(), part), ["tokens", "time_us"], &mut faults, &mut table);
         let mut out = table.0;
         out.extend(faults.iter().map(|fault| fault.to_string().replace('\n', "")));
         out.join("; ")
@@ -480,6 +580,35 @@ mod tests {
         check("2,3", "2 cells where the header has 3");
         check("2,3,4,", "4 cells where the header has 3");
         check("2,3,4,5", "4 cells where the header has 3");
+    }
+
+    #[test]
+    fn longer_than_a_part() {
+        let (rows, long) = (PART_BYTES / 4, "x".repeat(3 * PART_BYTES));
+        let expected = vec!["1=2000"; rows + 2].join("; ");
+        for line_end in ["\n", "\r\n"] {
+            let text = format!("tokens,time_us{line_end}{}", format!("1,2{line_end}").repeat(rows + 2));
+            assert_eq!(shown_in_parts(&text, usize::MAX), expected);
+        }
+        let text = format!("\u{feff}tokens,time_us,{long}\n{}1,2,{long}\n1,2,", "1,2,3\n".repeat(rows));
+        assert_eq!(shown_in_parts(&text, usize::MAX), expected);
+        let text = format!("tokens,time_us\n{}1,{long}\n", "1,2\n".repeat(rows));
+        assert!(shown_in_parts(&text, usize::MAX).contains(&format!("t.csv:{}:3 at time_us: `xx", rows + 2)));
+    }
+
+    #[test]
+    fn a_file_that_breaks_off() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _bytes: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("lost"))
+            }
+        }
+        let mut faults = Faults::new();
+        let input = b"tokens,time_us\n1,2\n1,".chain(Broken);
+        read("t.csv", input, ["tokens", "time_us"], &mut faults, &mut Shown(Vec::new()));
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["t.csv: the file can't be read: lost"]);
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! The tables of one tensor-parallel degree, a folder `tp<N>` of a bundle.
 
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use diagnostics::{Fault, Faults};
+use diagnostics::Faults;
 use model::{Architecture, Layer, Table};
 
 use super::attention::AttentionGrid;
@@ -111,9 +110,8 @@ impl Degree {
     pub(crate) fn read(&mut self, wanted: Wanted, faults: &mut Faults) -> bool {
         let Self { dir, fit, .. } = self;
         let curves = |file: &str, key, faults: &mut Faults| {
-            let path = dir.join(file);
-            let bytes = read_file(&path, faults)?;
-            Some(read_curves(&path.display().to_string(), &bytes, key, faults))
+            let (source, file) = open(&dir.join(file), faults)?;
+            Some(read_curves(&source, file, key, faults))
         };
         let mut is_sound = true;
         if wanted.dense {
@@ -124,9 +122,8 @@ impl Degree {
         }
         if wanted.attention {
             is_sound &= self.attention.read(faults, |faults| {
-                let path = dir.join("attention.csv");
-                let bytes = read_file(&path, faults)?;
-                AttentionGrid::read(&path.display().to_string(), &bytes, faults).map(Arc::new)
+                let (source, file) = open(&dir.join("attention.csv"), faults)?;
+                AttentionGrid::read(&source, file, faults).map(Arc::new)
             });
         }
         if wanted.experts {
@@ -135,8 +132,8 @@ impl Degree {
                 if !path.exists() {
                     return Some(None);
                 }
-                let bytes = read_file(&path, faults)?;
-                Experts::read(&path.display().to_string(), &bytes, faults).map(|experts| Some(Arc::new(experts)))
+                let (source, file) = open(&path, faults)?;
+                Experts::read(&source, file, faults).map(|experts| Some(Arc::new(experts)))
             });
         }
         // What decodes of unequal length cost is a part of attention.
@@ -178,32 +175,29 @@ impl MetaFit {
     fn read(self, faults: &mut Faults) -> Option<SkewFit> {
         let Self { mut fit, table } = self;
         if let Some(path) = table {
-            let bytes = read_file(&path, faults)?;
-            fit.read(&path.display().to_string(), &bytes, faults);
+            let (source, file) = open(&path, faults)?;
+            fit.read(&source, file, faults);
         }
         Some(fit)
     }
 }
 
-/// The whole of a file; what keeps us from reading it is a fault.
-pub(crate) fn read_file(path: &Path, faults: &mut Faults) -> Option<Vec<u8>> {
-    match fs::read(path) {
-        Ok(bytes) => Some(bytes),
+/// The file at `path` and its name in faults; what keeps us from opening it is one.
+pub(crate) fn open(path: &Path, faults: &mut Faults) -> Option<(String, File)> {
+    let source = path.display().to_string();
+    match File::open(path) {
+        Ok(file) => Some((source, file)),
         Err(error) => {
-            let message = match error.kind() {
-                ErrorKind::NotFound => "the file is missing".to_owned(),
-                _ => format!("the file can't be read: {error}"),
-            };
-            faults.push(Fault::new(path.display().to_string(), message));
+            faults.push(csv::unreadable(&source, &error));
             None
         }
     }
 }
 
 /// Reads `layer,<key>,time_us`. Layers we have no name for are left out: no architecture can name them either.
-fn read_curves(source: &str, bytes: &[u8], key: &str, faults: &mut Faults) -> LayerCurves {
+fn read_curves(source: &str, file: File, key: &str, faults: &mut Faults) -> LayerCurves {
     let mut rows = CurveRows { points: [const { Vec::new() }; Layer::ALL.len()], name: Vec::new(), layer: None };
-    csv::read(source, bytes, ["layer", key, "time_us"], faults, &mut rows);
+    csv::read(source, file, ["layer", key, "time_us"], faults, &mut rows);
     rows.points.map(|points| (!points.is_empty()).then(|| Arc::new(Curve::new(points))))
 }
 
@@ -244,9 +238,9 @@ pub(crate) struct Experts(Sheets);
 
 impl Experts {
     /// Reads `tokens,activated_experts,time_us`.
-    fn read(source: &str, bytes: &[u8], faults: &mut Faults) -> Option<Self> {
+    fn read(source: &str, file: File, faults: &mut Faults) -> Option<Self> {
         let mut rows = ExpertRows(Points::default());
-        csv::read(source, bytes, ["tokens", "activated_experts", "time_us"], faults, &mut rows);
+        csv::read(source, file, ["tokens", "activated_experts", "time_us"], faults, &mut rows);
         (!rows.0.is_empty()).then(|| Self(rows.0.into_sheets().1))
     }
 

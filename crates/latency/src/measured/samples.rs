@@ -7,7 +7,7 @@ use model::{Layer, Table};
 use units::Duration;
 
 use super::csv::{self, Cells, Rows};
-use super::degree::{layer, read_file};
+use super::degree::{layer, open};
 use crate::{AttentionShape, OpLatency};
 
 /// One op with its shape: a question to an [`OpLatency`].
@@ -97,8 +97,8 @@ pub fn read_samples(variant_dir: &Path, tp: u64) -> Result<Vec<Sample>, Faults> 
 
 /// Reads the rows of one file.
 fn rows<const N: usize>(path: &Path, table: Table, columns: [&str; N], samples: &mut Vec<Sample>, faults: &mut Faults) {
-    if let Some(bytes) = read_file(path, faults) {
-        csv::read(&path.display().to_string(), &bytes, columns, faults, &mut SampleRows { table, samples });
+    if let Some((source, file)) = open(path, faults) {
+        csv::read(&source, file, columns, faults, &mut SampleRows { table, samples });
     }
 }
 

@@ -10,6 +10,8 @@
 //! A bucket that was not measured takes the pooled α of its bundle; a bundle without a fit takes 0: a correction that
 //! was not measured is better left out.
 
+use std::fs::File;
+
 use diagnostics::Faults;
 use rustc_hash::FxHashMap;
 
@@ -93,6 +95,9 @@ fn bucket(prefill_tokens: u32, ranges: [u8; 4]) -> Bucket {
     u64::from(prefill_tokens) << 32 | u64::from(u32::from_be_bytes(ranges))
 }
 
+/// Rows of the file are seldom shorter.
+const ROW_BYTES_MIN: u64 = 40;
+
 /// α by bucket, for one tensor-parallel degree.
 #[derive(Debug)]
 pub(crate) struct SkewFit {
@@ -137,10 +142,10 @@ impl SkewFit {
     }
 
     /// Adds the buckets of a `skew_fit.csv`; the first of equals counts.
-    pub(crate) fn read(&mut self, source: &str, bytes: &[u8], faults: &mut Faults) {
+    pub(crate) fn read(&mut self, source: &str, file: File, faults: &mut Faults) {
         let [n, skew_rate, kv_big, kp] = SkewAxes::COLUMNS;
-        self.alphas.reserve(bytes.len() / 40);
-        csv::read(source, bytes, ["pc", n, skew_rate, kv_big, kp, "alpha"], faults, self);
+        self.alphas.reserve(csv::num_rows(&file, ROW_BYTES_MIN));
+        csv::read(source, file, ["pc", n, skew_rate, kv_big, kp, "alpha"], faults, self);
     }
 
     /// α for a step.
