@@ -293,6 +293,26 @@ fn profiles() {
     insta::assert_snapshot!(faults.shown);
 }
 
+/// A run reads what it needs; commands about profiles read all.
+#[test]
+fn a_faulty_degree_that_is_not_used() {
+    let folder = Folder::new();
+    write_inputs(&folder);
+    let result = |folder: &Folder| {
+        let said = folder.run(&[&["run"], &INPUT_FLAGS[..], &["--latency-source", "profile"]].concat());
+        assert_eq!(said.code, Some(0), "{said}");
+        said.stdout
+    };
+    let sound = result(&folder);
+    folder.write(&format!("{BUNDLE}/tp2/dense.csv"), "layer,tokens,time_us\nlayernorm,one,1\n");
+    assert_eq!(result(&folder), sound);
+    let dirs = ["--profile-dir", "profiles", "--model-dir", "models"];
+    let said = folder.run(&[&["profile", "compare", "--hardware", "RTXPRO6000"], &dirs[..]].concat());
+    assert_eq!(said.code, Some(2), "{said}");
+    assert!(said.stderr.contains("tp2/dense.csv:2:11 at tokens: `one` is not a number"), "{said}");
+    assert!(said.stderr.contains("tp2/attention.csv: the file is missing"), "{said}");
+}
+
 #[test]
 fn models() {
     let mut faults = Faults::new();

@@ -143,6 +143,69 @@ fn stable_layers_and_experts_come_from_the_first_degree() {
     assert_eq!(fault.message, "experts are not profiled, and mixtral has them");
 }
 
+/// The table with its rows and columns in another order, by a fixed sequence of pseudo-random numbers.
+fn shuffled(table: &str, columns_too: bool) -> String {
+    let mut state = 7u64;
+    let mut below = |count: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % count
+    };
+    let mut rows: Vec<Vec<&str>> = table.lines().map(|row| row.split(',').collect()).collect();
+    (2..rows.len()).for_each(|index| rows.swap(index, 1 + below(index)));
+    for column in (1..rows[0].len()).filter(|_| columns_too) {
+        let other = below(column);
+        rows.iter_mut().for_each(|row| row.swap(column, other));
+    }
+    rows.iter().map(|row| row.join(",") + "\n").collect()
+}
+
+#[test]
+fn the_order_of_rows_and_columns_does_not_matter() {
+    let mut attention = "prefill_chunk,kv_prefill,n_decode,kv_decode,time_us\n".to_owned();
+    for prefill in [0, 16, 64] {
+        for history in [0, 128, 512].iter().take(1 + prefill) {
+            for decodes in [0, 1, 2, 8] {
+                let kvs = [16, 32, 128, 1024];
+                for kv in kvs.iter().take(if prefill + decodes == 0 { 0 } else { 4 - decodes % 3 }) {
+                    let time = 1.5 * (prefill + decodes) as f64 + 0.01 * (history * 3 + kv * decodes) as f64;
+                    attention += &format!("{prefill},{history},{decodes},{kv},{time:.4}\n");
+                }
+            }
+        }
+    }
+    let tables = [("dense", DENSE), ("per_sequence", PER_SEQUENCE), ("moe", MOE), ("skew_fit", SKEW)];
+    let tables: Vec<(&str, &str)> = tables.into_iter().chain([("attention", attention.as_str())]).collect();
+    let answers = |order: &dyn Fn(&str) -> String| {
+        let dir = complete();
+        tables.iter().for_each(|(name, table)| write(dir.path(), &format!("tp1/{name}.csv"), order(table)));
+        let profile = profile(dir.path(), "qwen3_moe", 1);
+        let mut times = Vec::new();
+        for count in [1, 2, 3, 8, 33, 200] {
+            times.push(profile.dense(Layer::QkvProj, count));
+            times.push(profile.per_sequence(Layer::LmHead, count));
+            times.push(profile.experts(count, count));
+            for prefill_tokens in [0, 16, 40, 100] {
+                for (num_decodes, kv) in [(0, 0), (1, 16), (2, 50), (5, 700), (9, 4000)] {
+                    let shape = AttentionShape {
+                        prefill_tokens,
+                        prefill_history: count * 10,
+                        num_decodes,
+                        kv_decode_mean: kv,
+                        kv_decode_max: kv + count,
+                        kv_decode_min: kv / 2,
+                    };
+                    times.push(profile.attention(&shape));
+                }
+            }
+        }
+        times
+    };
+    let expected = answers(&|table| table.to_owned());
+    assert_eq!(answers(&|table| shuffled(table, false)), expected, "rows in another order");
+    assert_eq!(answers(&|table| shuffled(table, true)), expected, "columns too");
+    assert_eq!(answers(&|table| table.replace('\n', " \r\n\r\n")), expected, "blanks and empty lines");
+}
+
 #[test]
 fn only_what_is_needed_is_read() {
     let dir = complete();
