@@ -18,6 +18,7 @@ use std::ops::Range;
 use diagnostics::{Fault, Faults, Position};
 use memchr::memchr;
 
+use super::tables::round_half_even;
 use plain::Plain;
 
 /// So many faulty rows of one file are told one by one; the rest are counted.
@@ -151,9 +152,7 @@ impl<'a, const N: usize> Cells<'a> for Row<'a, N> {
 /// A time from 0 to [`NUMBER_MAX`] µs in whole ns, rounded half to even, at least 1.
 #[inline(always)]
 fn time_ns(time_us: f64) -> f64 {
-    /// From here on an `f64` has no fraction, so that adding this rounds.
-    const WHOLE_FROM: f64 = (1u64 << 52) as f64;
-    ((time_us * 1_000.0 + WHOLE_FROM) - WHOLE_FROM).max(1.0)
+    round_half_even(time_us * 1_000.0).max(1.0)
 }
 
 /// Hands each row of `input` to `table`, which says what is wrong with it, if anything.

@@ -9,7 +9,7 @@ use units::Duration;
 use super::attention::AttentionGrid;
 use super::degree::{Degree, Experts, LayerCurves};
 use super::skew::SkewFit;
-use super::tables::Curve;
+use super::tables::{Curve, round_half_even};
 use crate::{AttentionShape, OpLatency};
 
 /// Measured times, looked up.
@@ -119,7 +119,7 @@ impl OpLatency for Profile {
             return Duration::from_ns(mean_ns);
         }
         let corrected = mean_ns as f64 + alpha * (max_ns - mean_ns) as f64;
-        Duration::from_ns((corrected.round_ties_even() as u64).max(1))
+        Duration::from_ns((round_half_even(corrected) as u64).max(1))
     }
 
     fn measures_uneven_decodes(&self) -> bool {

@@ -42,6 +42,14 @@ pub(crate) fn whole_ns(time: f64) -> u64 {
     (time as u64).max(1)
 }
 
+/// `time` rounded half to even, without the call that `round_ties_even` is on processors of no special kind.
+#[inline]
+pub(crate) fn round_half_even(time: f64) -> f64 {
+    /// A number of this size has no fraction, so adding it rounds, and what is below 2^51 does not leave its binade.
+    const WHOLE: f64 = 3.0 * (1u64 << 51) as f64;
+    if time.abs() < (1u64 << 51) as f64 { (time + WHOLE) - WHOLE } else { time.round_ties_even() }
+}
+
 /// A time over one axis.
 #[derive(Debug)]
 pub(crate) struct Curve {
@@ -169,6 +177,16 @@ mod tests {
         check(&[(0, 0.0), (3, 8.0)], 2, 5); // 5.33: cut
         check(&[(1, 100.0), (2, 10.0)], 100, 1); // extrapolated below nothing
         check(&[(0, 0.0), (1, 1.0)], 1 << 60, 1 << 60);
+    }
+
+    #[test]
+    fn rounding() {
+        let edges =
+            [0.0, 0.5, 1.5, 2.5, 0.49999999999999994, 1e9 + 0.5, (1u64 << 51) as f64 - 0.5, (1u64 << 51) as f64];
+        let larger = [(1u64 << 51) as f64 + 0.5, (1u64 << 52) as f64 - 0.5, 1e18, f64::INFINITY];
+        for time in edges.into_iter().chain(larger).flat_map(|time| [time, -time, time * 0.999, time / 3.0]) {
+            assert_eq!(round_half_even(time), time.round_ties_even(), "{time}");
+        }
     }
 
     #[test]
