@@ -1,13 +1,16 @@
-//! What tests share: where the reference data is, how its absence is told, and what recorded runs are in it.
+//! What tests and benchmarks share: where the reference data is, how its absence is told, what recorded runs are in
+//! it, and clusters and workloads that are made up.
 //!
 //! The reference's own configurations, profiles and results are not part of this repository. Tests that compare with
 //! them live in test targets whose names begin with `reference_`; `cargo xtask test` counts them as skipped, loudly,
 //! where the data is missing, and fails instead when `SERVINGSIM_REFERENCE_REQUIRED` is set.
 
+mod generated;
 mod recordings;
 
 use std::path::PathBuf;
 
+pub use generated::{GeneratedCluster, GeneratedRequest, GeneratedWorkload};
 pub use recordings::Recording;
 
 /// The folder with the reference data: `SERVINGSIM_REFERENCE`, or `../shared/reference` beside the repository.
