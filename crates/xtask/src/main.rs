@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 mod fences;
+mod marked;
 mod python;
 mod validate;
 

@@ -8,9 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use testkit::Recording;
 
-/// Between these lines the document is written by this task.
-const BEGIN: &str = "<!-- what follows is written by cargo xtask validate -->";
-const END: &str = "<!-- what comes before is written by cargo xtask validate -->";
+use crate::marked::Marked;
 
 const FIGURES: [(&str, &str); 5] =
     [("mean", "mean"), ("median", "median"), ("p90", "P90"), ("p95", "P95"), ("p99", "P99")];
@@ -34,16 +32,12 @@ const PARTS: [(&str, &[&str]); 9] = [
 /// Writes the document anew, or with `check` only tells whether it would change.
 pub(crate) fn validate(reference: &Path, check: bool) -> Result<(), String> {
     super::cargo(&["build", "--release", "--quiet"])?;
-    let document = super::root().join("docs/validation.md");
-    let text = fs::read_to_string(&document).map_err(|error| format!("{}: {error}", document.display()))?;
-    let (before, rest) = text.split_once(BEGIN).ok_or("docs/validation.md has lost its marks")?;
-    let (_, after) = rest.split_once(END).ok_or("docs/validation.md has lost its marks")?;
-    let work = Work::new(reference)?;
-    let written = format!("{before}{BEGIN}\n\n{}\n{END}{after}", work.section()?);
-    match (check, written == text) {
+    let document = Marked::read("validation.md", "validate")?;
+    let section = Work::new(reference)?.section()?;
+    match (check, document.has(&section)) {
         (_, true) => Ok(()),
         (true, false) => Err("docs/validation.md is not what cargo xtask validate writes".to_owned()),
-        (false, false) => fs::write(&document, written).map_err(|error| format!("{}: {error}", document.display())),
+        (false, false) => document.write(&section),
     }
 }
 
