@@ -7,21 +7,28 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+mod bench;
 mod fences;
 mod marked;
 mod python;
 mod validate;
 
-const USAGE: &str = "usage: cargo xtask <task>\n\n  test       format, lints, dependency fences, every test, and the README's first command\n  validate   write anew what docs/validation.md says of recorded runs of vLLM\n";
+const USAGE: &str = "usage: cargo xtask <task>
+
+  test       format, lints, dependency fences, every test, and the README's first command
+  validate   write anew what docs/validation.md says of recorded runs of vLLM
+  bench      measure what runs cost, against the targets of docs/performance.md
+             --runs N           of each command; medians are told (5)
+             --only NAME,...    start, small, steady, limit, scale, waves, sweep or batch
+             --write            write the table and plots into docs/performance.md
+";
 
 fn main() -> ExitCode {
-    let task = env::args().nth(1);
-    let outcome = match task.as_deref() {
-        Some("test") => test(),
-        Some("validate") => match reference_dir() {
-            Some(reference) => validate::validate(&reference, false),
-            None => Err("the reference data is not there; set SERVINGSIM_REFERENCE".to_owned()),
-        },
+    let args: Vec<String> = env::args().skip(1).collect();
+    let outcome = match args.split_first().map(|(task, rest)| (task.as_str(), rest)) {
+        Some(("test", _)) => test(),
+        Some(("validate", _)) => needed_reference_dir().and_then(|dir| validate::validate(&dir, false)),
+        Some(("bench", rest)) => needed_reference_dir().and_then(|dir| bench::bench(&dir, rest)),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {
@@ -64,6 +71,11 @@ fn test() -> Result<(), String> {
 fn reference_dir() -> Option<PathBuf> {
     let dir = env::var_os("SERVINGSIM_REFERENCE").map_or_else(|| root().join("../shared/reference"), PathBuf::from);
     dir.is_dir().then_some(dir)
+}
+
+/// Where the reference data is, for tasks that need it.
+fn needed_reference_dir() -> Result<PathBuf, String> {
+    reference_dir().ok_or_else(|| "the reference data is not there; set SERVINGSIM_REFERENCE".to_owned())
 }
 
 /// How many test targets need the reference data.
