@@ -1,7 +1,7 @@
 //! Development tasks.
 //!
 //! `cargo xtask test` sets up and runs every test there is; `.ci/run` calls it. It needs Rust and Python, whose packages
-//! it installs for itself, and says which tests it had to skip for want of the reference data.
+//! it installs for itself as it does valgrind, and says which tests it had to skip for want of the reference data.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,21 @@ use std::process::{Command, ExitCode};
 
 mod bench;
 mod fences;
+mod instructions;
 mod marked;
 mod python;
 mod validate;
 
 const USAGE: &str = "usage: cargo xtask <task>
 
-  test       format, lints, dependency fences, every test, and the README's first command
-  validate   write anew what docs/validation.md says of recorded runs of vLLM
-  bench      measure what runs cost, against the targets of docs/performance.md
-             --runs N           of each command; medians are told (5)
-             --only NAME,...    start, small, steady, limit, scale, waves, sweep or batch
-             --write            write the table and plots into docs/performance.md
+  test           format, lints, dependency fences, every test, the README's first command, instructions
+  validate       write anew what docs/validation.md says of recorded runs of vLLM
+  instructions   count what a few commands execute, and compare with benches/instructions.toml
+                 --accept           write what was counted there
+  bench          measure what runs cost, against the targets of docs/performance.md
+                 --runs N           of each command; medians are told (5)
+                 --only NAME,...    start, small, steady, limit, scale, waves, sweep or batch
+                 --write            write the table and plots into docs/performance.md
 ";
 
 fn main() -> ExitCode {
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
     let outcome = match args.split_first().map(|(task, rest)| (task.as_str(), rest)) {
         Some(("test", _)) => test(),
         Some(("validate", _)) => needed_reference_dir().and_then(|dir| validate::validate(&dir, false)),
+        Some(("instructions", rest)) => instructions::instructions(rest),
         Some(("bench", rest)) => needed_reference_dir().and_then(|dir| bench::bench(&dir, rest)),
         _ => Err(USAGE.to_owned()),
     };
@@ -54,6 +58,7 @@ fn test() -> Result<(), String> {
     // A test of every day tries the engine's properties on few cases.
     cargo_with(&[("PROPTEST_CASES", "1000")], &["test", "--package", "engine", "--test", "it", "--quiet"])?;
     cargo(&["run", "--release", "--quiet", "--", "run", "--quiet"])?;
+    instructions::instructions(&[])?;
     match reference {
         Some(dir) => {
             validate::validate(&dir, true)?;
