@@ -113,6 +113,8 @@ impl Plot {
         for step in 0..=(top / mark).round() as u32 {
             let value = f64::from(step) * mark;
             let at = y(value);
+            // A tenth three times is not quite three tenths.
+            let value = (value * 1e6).round() / 1e6;
             let _ = writeln!(svg, "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>");
             let _ =
                 writeln!(svg, "<text text-anchor=\"end\" x=\"{}\" y=\"{:.1}\">{value}</text>", LEFT - 6.0, at + 4.0);
