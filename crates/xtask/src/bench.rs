@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: what runs cost, against the targets of docs/performance.md.
 //!
 //! Commands are measured as whole processes, in CPU seconds of user and system together. All that is compared takes
-//! turns, so that other work on the machine falls on all of it alike, and medians are told.
+//! turns, so that other work on the machine falls on all of it alike, and medians are told. Two of these tasks at once
+//! would overwrite each other's files in target/bench.
 
 mod growth;
 mod lab;
@@ -10,7 +11,6 @@ mod rows;
 mod small;
 mod targets;
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -42,7 +42,8 @@ impl Findings {
             all.rows.extend(rows);
             all.plots.extend(plots);
             if !details.is_empty() {
-                let _ = writeln!(all.details, "{details}");
+                all.details.push_str(&details);
+                all.details.push('\n');
             }
         }
         all
@@ -118,13 +119,10 @@ pub(crate) fn bench(reference: &Path, args: &[String]) -> Result<(), String> {
     let folder = crate::root().join("docs/performance");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     plots.iter().try_for_each(|plot| plot.write(&folder))?;
-    let plots: Vec<String> = plots.iter().map(Plot::markdown).collect();
-    document.write(&format!(
-        "## Targets\n\nMedians of {} runs.\n\n{}\n{details}\n## How cost grows\n\n{}",
-        options.num_runs,
-        rows::table(&rows),
-        plots.join("\n")
-    ))
+    let mut parts = vec![format!("## Targets\n\nMedians of {} runs.\n", options.num_runs), rows::table(&rows), details];
+    parts.push("## How cost grows\n".to_owned());
+    parts.extend(plots.iter().map(Plot::markdown));
+    document.write(&parts.join("\n"))
 }
 
 /// Builds what is measured, and what measures.

@@ -40,3 +40,18 @@ impl Marked {
         fs::write(&self.path, self.with(part)).map_err(|error| format!("{}: {error}", self.path.display()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_have_their_marks() {
+        for (name, task) in [("validation.md", "validate"), ("performance.md", "bench")] {
+            let document = Marked::read(name, task).expect("it is there");
+            let part = document.text[document.begin..document.end].trim_start_matches('\n').strip_suffix('\n');
+            assert!(document.has(part.expect("marks are on lines of their own")), "{name}");
+            assert!(!document.has(""), "{name}");
+        }
+    }
+}
