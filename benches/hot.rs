@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use benches::{Rows, load, read};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use engine::{Deployment, Observer, Simulation};
+use engine::{Deployment, Entry, Observer, Simulation};
 use metrics::Layout;
 use report::CsvWriter;
 use testkit::{GeneratedCluster, GeneratedWorkload};
@@ -31,6 +31,11 @@ fn file(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// All entries of the workload.
+fn read_all() -> Vec<Entry> {
+    read(&workload_file(), &mut |_| ()).expect("it is right").into_entries().collect()
+}
+
 fn workload_file() -> PathBuf {
     let path = file("hot.workload.jsonl");
     WORKLOAD.write(&path).expect("the workload can be written");
@@ -46,14 +51,16 @@ fn deployment(engine: &str) -> Deployment {
 #[divan::bench]
 fn read_workload(bencher: Bencher<'_, '_>) {
     let path = workload_file();
-    bencher.counter(ItemsCount::new(WORKLOAD.num_requests)).bench(|| read(black_box(&path)).expect("it is right"));
+    bencher
+        .counter(ItemsCount::new(WORKLOAD.num_requests))
+        .bench(|| read(black_box(&path), &mut |_| ()).expect("it is right"));
 }
 
 /// Batches formed, timed and completed; items are requests.
 #[divan::bench(args = ["reference", "vllm"])]
 fn step(bencher: Bencher<'_, '_>, engine: &str) {
     let deployment = deployment(engine);
-    let entries = read(&workload_file()).expect("it is right").entries;
+    let entries = read_all();
     bencher
         .counter(ItemsCount::new(WORKLOAD.num_requests))
         .with_inputs(|| entries.clone())
@@ -63,7 +70,7 @@ fn step(bencher: Bencher<'_, '_>, engine: &str) {
 #[divan::bench]
 fn write_csv(bencher: Bencher<'_, '_>) {
     let deployment = deployment("reference");
-    let entries = read(&workload_file()).expect("it is right").entries;
+    let entries = read_all();
     let mut rows = Rows::default();
     Simulation::new(&deployment, entries.into_iter()).run(&mut rows);
     let layout = Layout::of(&deployment);

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use config::{Flags, Inputs, LatencySource, Loaded, Preset, Source, WorkloadLimits};
 use diagnostics::{Fault, Faults};
-use engine::{Deployment, Engine, FinishedRequest, Interval, Observer, RunTotals, Simulation, Vllm, Wave};
+use engine::{Deployment, Engine, Entry, FinishedRequest, Interval, Observer, RunTotals, Simulation, Vllm, Wave};
 use metrics::{IntervalMeter, Layout, RequestStatistics, Summary};
 use report::{AtomicFile, CsvWriter};
-use units::{InstanceId, Instant};
+use units::{Duration, InstanceId, Instant};
 use workload::{ReadOptions, Workload};
 
 /// The files and flags of a run, and how its engines step.
@@ -41,11 +41,10 @@ impl Job {
     /// # Errors
     /// Everything that is wrong with it.
     pub fn read(&self, deployment: &Deployment) -> Result<Workload, Faults> {
-        let workload = read(&self.dataset)?;
         let limits = WorkloadLimits::of(deployment);
         let source = self.dataset.display().to_string();
         let mut faults = Faults::new();
-        workload.entries.iter().for_each(|entry| limits.check(&source, entry, &mut faults));
+        let workload = read(&self.dataset, &mut |entry| limits.check(&source, entry, &mut faults))?;
         faults.into_result(workload)
     }
 
@@ -53,13 +52,13 @@ impl Job {
     ///
     /// # Errors
     /// Everything that is wrong with the input, or with the file that is written.
-    pub fn run(&self, output: &Path) -> Result<Summary, Faults> {
+    pub fn run(&self, output: &Path) -> Result<u64, Faults> {
         let deployment = self.load()?.deployment;
         let workload = self.read(&deployment)?;
         let layout = Layout::of(&deployment);
         let mut watch = Watch::new(&layout, Some(CsvWriter::create(output, &layout)?));
-        let totals = Simulation::new(&deployment, workload.entries.into_iter()).run(&mut watch);
-        Ok(watch.finish(&layout, &totals)?)
+        let totals = Simulation::new(&deployment, workload.into_entries()).run(&mut watch);
+        Ok(watch.finish(&totals)?)
     }
 }
 
@@ -79,12 +78,13 @@ pub fn load(cluster: &Path, profile_dir: Option<&Path>, engine: &str) -> Result<
     config::load(&Inputs { profile_dir, latency_source, flags, ..inputs })
 }
 
-/// Reads a workload, all of it, without its token ids.
+/// Reads a workload, all of it, without its token ids, and shows every entry to `each`.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn read(path: &Path) -> Result<Workload, Faults> {
-    workload::read_file(path, &ReadOptions { limit: None, token_ids: false })
+pub fn read(path: &Path, each: &mut dyn FnMut(&Entry)) -> Result<Workload, Faults> {
+    let kept_bytes_max = ReadOptions::KEPT_BYTES_MAX;
+    workload::read_file(path, &ReadOptions { limit: None, token_ids: false, kept_bytes_max }, each)
 }
 
 /// Watches a run as the command line does.
@@ -101,18 +101,31 @@ impl Watch {
         Self { statistics: RequestStatistics::new(), intervals: IntervalMeter::new(layout), csv }
     }
 
-    /// Puts the file in its place and adds up.
+    /// Puts the file in its place; returns the number of requests.
     ///
     /// # Errors
     /// When the file could not be written.
-    pub fn finish(mut self, layout: &Layout, totals: &RunTotals) -> Result<Summary, Fault> {
+    pub fn finish(&mut self, totals: &RunTotals) -> Result<u64, Fault> {
         self.intervals.finish(totals);
-        self.csv.map_or(Ok(()), CsvWriter::commit)?;
-        Ok(Summary::new(layout, &self.statistics, self.intervals.power(), totals))
+        self.csv.take().map_or(Ok(()), CsvWriter::commit)?;
+        Ok(self.statistics.num_requests())
+    }
+
+    /// Adds up.
+    pub fn summary(&self, layout: &Layout, totals: &RunTotals) -> Summary {
+        Summary::new(layout, &self.statistics, self.intervals.power(), totals)
     }
 }
 
 impl Observer for Watch {
+    fn tokens_yielded(&mut self, latency: Duration, num_tokens: u64) {
+        self.statistics.tokens_yielded(latency, num_tokens);
+    }
+
+    fn wants_work(&self) -> bool {
+        self.intervals.wants_work()
+    }
+
     fn step_finished(&mut self, instance: InstanceId, now: Instant) {
         self.intervals.step_finished(instance, now);
     }

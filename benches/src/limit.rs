@@ -27,8 +27,8 @@ pub(crate) struct LimitArgs {
 pub(crate) fn limit(args: &LimitArgs) -> Result<(), Faults> {
     let deployment = args.job.load()?.deployment;
     let mut rows = Rows::default();
-    let entries = args.job.read(&deployment)?.entries;
-    Simulation::new(&deployment, entries.into_iter()).run(&mut rows);
+    let entries = args.job.read(&deployment)?.into_entries();
+    Simulation::new(&deployment, entries).run(&mut rows);
 
     let [mut reads, mut writes, mut runs] = [const { Vec::new() }; 3];
     for _ in 0..args.runs {

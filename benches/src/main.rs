@@ -38,7 +38,9 @@ fn main() -> ExitCode {
         Program::Limit(args) => limit::limit(&args),
         Program::Sweep(args) => sweep::sweep(&args),
         Program::Bundle { dir } => bundle(&dir),
-        Program::Read { file } => benches::read(&file).map(|workload| println!("requests {}", workload.num_requests)),
+        Program::Read { file } => {
+            benches::read(&file, &mut |_| ()).map(|workload| println!("requests {}", workload.num_requests))
+        }
         Program::Measure(args) => match measure::measure(&args) {
             Ok(code) => return code,
             Err(error) => Err(Fault::new(args.command[0].clone(), error.to_string()).into()),

@@ -28,7 +28,7 @@ impl Rows {
 
 impl Observer for Rows {
     fn request_finished(&mut self, request: &FinishedRequest<'_>) {
-        self.0.push((with_itl(request, &[]), request.itl.to_vec()));
+        self.0.push((with_itl(request, &[]), request.itl.iter().collect()));
     }
 }
 
@@ -43,7 +43,7 @@ fn with_itl<'a>(request: &FinishedRequest<'_>, itl: &'a [Duration]) -> FinishedR
         end: request.end,
         queuing_delay: request.queuing_delay,
         ttft: request.ttft,
-        itl,
+        itl: itl.into(),
         stamps: request.stamps,
         prefix_hit_tokens: request.prefix_hit_tokens,
         preemptions: request.preemptions,

@@ -10,7 +10,7 @@ use benches::{Watch, cpu_time, load};
 use diagnostics::Faults;
 use engine::{Call, Deployment, Entry, RequestRouting, Simulation};
 use metrics::Layout;
-use testkit::GeneratedWorkload;
+use testkit::{GeneratedRequest, GeneratedWorkload};
 use units::RequestId;
 
 /// Requests of a run.
@@ -99,19 +99,16 @@ fn run(base: &Deployment, index: u64) -> u64 {
     }
     let requests_per_s = REQUESTS_PER_S * deployment.instances.len() as f64;
     let workload = GeneratedWorkload { num_requests: NUM_REQUESTS, requests_per_s, seed: index };
-    let entries = workload.requests().zip(0..).map(|(request, id)| Entry {
-        arrival: units::Instant::from_ns(request.arrival_ns),
-        first_id: RequestId(id),
-        calls: vec![Call {
-            input_tokens: request.input_tokens,
-            output_tokens: request.output_tokens,
-            ..Call::default()
-        }],
+    let entries = workload.requests().zip(0..).map(|(request, id)| {
+        let GeneratedRequest { arrival_ns, input_tokens, output_tokens } = request;
+        let call = Call { input_tokens, output_tokens, ..Call::default() };
+        Entry::plain(units::Instant::from_ns(arrival_ns), RequestId(id), call)
     });
     let layout = Layout::of(&deployment);
     let mut watch = Watch::new(&layout, None);
     let totals = Simulation::new(&deployment, entries).run(&mut watch);
-    let summary = watch.finish(&layout, &totals).expect("nothing is written");
+    watch.finish(&totals).expect("nothing is written");
+    let summary = watch.summary(&layout, &totals);
     assert_eq!(summary.requests, NUM_REQUESTS, "every request was served");
     summary.makespan.ns()
 }

@@ -20,7 +20,7 @@ pub struct Simulation<'d, I: Iterator<Item = Entry>> {
 }
 
 enum Clock<'d> {
-    Exact(ExactClock<'d>),
+    Exact(Box<ExactClock<'d>>),
     Detailed(Box<DetailedClock<'d>>),
     Polled(Box<PolledClock>),
 }
@@ -31,7 +31,7 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
     pub fn new(deployment: &'d Deployment, entries: I) -> Self {
         let mut cluster = Cluster::new(deployment, entries);
         let clock = match deployment.options.polling {
-            Polling::Exact if runs_in_closed_form(deployment) => Clock::Exact(ExactClock::new(deployment)),
+            Polling::Exact if runs_in_closed_form(deployment) => Clock::Exact(Box::new(ExactClock::new(deployment))),
             Polling::Exact => Clock::Detailed(Box::new(DetailedClock::new(deployment))),
             Polling::Reference => Clock::Polled(Box::new(PolledClock::new(&mut cluster))),
         };
