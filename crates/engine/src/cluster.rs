@@ -32,6 +32,8 @@ pub(crate) struct Cluster<'d, I: Iterator<Item = Entry>> {
     decode_entrance: Entrance,
     /// Groups in which something may have become possible, each at most once.
     touched: Vec<GroupId>,
+    /// Members of the group at hand, for [`Cluster::start_wave_of`] to use again.
+    touched_members: Vec<usize>,
     intervals: Intervals,
     unfinished_requests: u64,
     end: Instant,
@@ -158,6 +160,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
             entrance: entrance(options.seed, |role| role != Role::Decode),
             decode_entrance: entrance(options.seed.wrapping_sub(1), |role| role == Role::Decode),
             touched: Vec::new(),
+            touched_members: Vec::new(),
             intervals: Intervals { length: options.log_interval, end: Instant::ZERO + options.log_interval },
             unfinished_requests: 0,
             end: Instant::ZERO,
@@ -213,7 +216,8 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
 
     fn touch(&mut self, instance: InstanceId) {
         self.note_load(instance);
-        let (group, _) = self.seat(instance);
+        let (group, member) = self.seat(instance);
+        self.groups[group.index()].touch(member);
         if !self.touched.contains(&group) {
             self.touched.push(group);
         }
@@ -246,18 +250,27 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
     /// Starts a wave of `group` if it can; returns whether it did.
     fn start_wave_of(&mut self, group: GroupId, now: Instant, observer: &mut dyn Observer) -> bool {
         let members = &self.group(group).spec.members;
-        for (member, &instance) in members.iter().enumerate() {
-            if self.group(group).has_room(member) {
-                self.form_batch(instance, now);
+        let mut touched = mem::take(&mut self.touched_members);
+        self.groups[group.index()].take_touched(&mut touched);
+        for member in touched.drain(..) {
+            // One that could not use its chance, though it has something to run, keeps it.
+            if self.group(group).has_room(member)
+                && !self.form_batch(members[member], now)
+                && self.instances[members[member].index()].has_work()
+            {
+                self.groups[group.index()].touch(member);
             }
         }
+        self.touched_members = touched;
         if !self.group(group).has_pending() && !self.group(group).keeps_pace() {
             self.groups[group.index()].wait_for_results();
             return false;
         }
-        for (member, &instance) in members.iter().enumerate() {
-            if self.group(group).has_room(member) {
-                self.offer_dummy(instance);
+        if self.group(group).has_any_room() {
+            for (member, &instance) in members.iter().enumerate() {
+                if self.group(group).has_room(member) {
+                    self.offer_dummy(instance);
+                }
             }
         }
         let is_ready = self.group(group).is_ready();

@@ -223,6 +223,8 @@ pub(crate) struct PassBuilder<'d> {
     sequence_times: Vec<Duration>,
     /// What the latest pass was described for, but for its attention, where it can be kept.
     latest: Option<StepSize>,
+    /// The tokens that the experts' times were found for, where that is all they depend on.
+    latest_routed: Option<u64>,
     expert_weight_bytes: u64,
 }
 
@@ -344,6 +346,7 @@ impl<'d> PassBuilder<'d> {
             token_times: Vec::new(),
             sequence_times: Vec::new(),
             latest: None,
+            latest_routed: None,
             expert_weight_bytes: if spec.model.is_moe() { expert_sizes.weight } else { 0 },
         }
     }
@@ -507,8 +510,12 @@ impl<'d> PassBuilder<'d> {
     }
 
     fn route_experts(&mut self, tokens: u64, num_routings: usize, times: &mut Vec<Duration>) {
-        times.clear();
         let Some(router) = &mut self.experts else { return };
+        if self.latest_routed == Some(tokens) {
+            return;
+        }
+        self.latest_routed = (router.is_memoryless() && self.spec.pim.is_none()).then_some(tokens);
+        times.clear();
         let (num_ranks, local_ranks) = (self.spec.tp as usize, self.spec.local_ep as usize);
         times.resize(num_routings * num_ranks, Duration::ZERO);
         for (layer, block) in (0..).zip(times.chunks_mut(num_ranks)) {

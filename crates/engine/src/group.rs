@@ -31,6 +31,11 @@ pub(crate) struct Group<'d> {
     /// The pass of each member in the latest wave.
     passes_of_members: Vec<ForwardPass>,
     seats: Vec<Seat>,
+    /// Members to which something happened since they last looked for work, each once.
+    touched: Vec<usize>,
+    /// How many have a batch that waits for the others, and how many could take one.
+    num_pending: usize,
+    num_with_room: usize,
     pub(crate) totals: GroupTotals,
     /// Passes since the members began to keep pace, where they agree on being done (see [`Group::keeps_pace`]).
     passes: u64,
@@ -55,6 +60,8 @@ struct Seat {
     running: VecDeque<Batch>,
     /// Whether its engine does nothing until its oldest batch is through: it found nothing to run beside it.
     waits: bool,
+    /// Whether it is among the group's touched members.
+    is_touched: bool,
 }
 
 impl Seat {
@@ -92,6 +99,9 @@ impl<'d> Group<'d> {
             builders: spec.members.iter().enumerate().map(builder).collect(),
             passes_of_members: vec![ForwardPass::default(); spec.members.len()],
             seats: spec.members.iter().map(seat).collect(),
+            touched: Vec::new(),
+            num_pending: 0,
+            num_with_room: spec.members.len(),
             totals: GroupTotals::default(),
             passes: 0,
             latest: Vec::new(),
@@ -124,12 +134,42 @@ impl<'d> Group<'d> {
     }
 
     pub(crate) fn has_pending(&self) -> bool {
-        self.seats.iter().any(|seat| seat.pending.is_some())
+        self.num_pending > 0
     }
 
     /// Whether every member has a batch to start on.
     pub(crate) fn is_ready(&self) -> bool {
-        self.seats.iter().all(|seat| seat.pending.is_some())
+        self.num_pending == self.seats.len()
+    }
+
+    /// Whether any member could take another batch.
+    pub(crate) fn has_any_room(&self) -> bool {
+        self.num_with_room > 0
+    }
+
+    /// Notes that something happened to a member.
+    pub(crate) fn touch(&mut self, member: usize) {
+        if !mem::replace(&mut self.seats[member].is_touched, true) {
+            self.touched.push(member);
+        }
+    }
+
+    /// Takes the touched members, in order.
+    pub(crate) fn take_touched(&mut self, members: &mut Vec<usize>) {
+        members.append(&mut self.touched);
+        members.sort_unstable();
+        members.iter().for_each(|&member| self.seats[member].is_touched = false);
+    }
+
+    /// Does something to a member's seat.
+    fn change<T>(&mut self, member: usize, change: impl FnOnce(&mut Seat) -> T) -> T {
+        let seat = &mut self.seats[member];
+        let before = (seat.pending.is_some(), seat.has_room());
+        let result = change(seat);
+        let after = (seat.pending.is_some(), seat.has_room());
+        self.num_pending = self.num_pending + usize::from(after.0) - usize::from(before.0);
+        self.num_with_room = self.num_with_room + usize::from(after.1) - usize::from(before.1);
+        result
     }
 
     /// Gives a member its next batch, which its host has yet to make ready; returns how long that takes.
@@ -141,7 +181,7 @@ impl<'d> Group<'d> {
             Duration::ZERO => self.offer(member, batch),
             _ => {
                 assert!(self.has_room(member), "a batch too many in flight");
-                self.seats[member].preparing = Some(batch);
+                self.change(member, |seat| seat.preparing = Some(batch));
             }
         }
         time
@@ -149,9 +189,10 @@ impl<'d> Group<'d> {
 
     /// Notes that a member's host has made its batch ready; returns whether it has a result to take in.
     pub(crate) fn prepared(&mut self, member: usize) -> bool {
-        let seat = &mut self.seats[member];
-        seat.pending = seat.preparing.take();
-        mem::take(&mut seat.has_late_result)
+        self.change(member, |seat| {
+            seat.pending = seat.preparing.take();
+            mem::take(&mut seat.has_late_result)
+        })
     }
 
     /// Puts a result off until the member's host is free; returns whether it has to wait.
@@ -164,7 +205,7 @@ impl<'d> Group<'d> {
     /// Gives a member its next batch.
     pub(crate) fn offer(&mut self, member: usize, batch: Batch) {
         assert!(self.has_room(member), "a batch too many in flight");
-        self.seats[member].pending = Some(batch);
+        self.change(member, |seat| seat.pending = Some(batch));
     }
 
     /// Starts the wave that every member is ready for; [`passes`](Self::passes) says what it runs.
@@ -185,10 +226,20 @@ impl<'d> Group<'d> {
             });
         }
         self.passes += 1;
+        let is_asynchronous = self.engine.is_asynchronous();
         for seat in &mut self.seats {
             // A dummy is run to its end before its engine looks again.
-            seat.waits = self.engine.is_asynchronous() && seat.pending.as_ref().is_some_and(Batch::is_empty);
+            seat.waits = is_asynchronous && seat.pending.as_ref().is_some_and(Batch::is_empty);
             seat.running.extend(seat.pending.take());
+        }
+        self.num_pending = 0;
+        self.num_with_room = 0;
+        for member in 0..self.seats.len() {
+            // Where several batches may be in flight, the next one is due.
+            if self.seats[member].has_room() {
+                self.num_with_room += 1;
+                self.touch(member);
+            }
         }
         if observer.wants_graphs(self.id, self.totals.waves) {
             self.tell_graphs(&self.passes_of_members, now, observer);
@@ -278,13 +329,16 @@ impl<'d> Group<'d> {
         if self.engine.is_asynchronous() {
             let looking = self.seats.iter_mut().filter(|seat| seat.preparing.is_none());
             looking.for_each(|seat| seat.waits = !seat.running.is_empty());
+            self.num_with_room = self.seats.iter().filter(|seat| seat.has_room()).count();
         }
     }
 
     /// Ends a member's oldest step.
     pub(crate) fn finish(&mut self, member: usize) -> Batch {
-        self.seats[member].waits = false;
-        self.seats[member].running.pop_front().expect("only a running step can end")
+        self.change(member, |seat| {
+            seat.waits = false;
+            seat.running.pop_front().expect("only a running step can end")
+        })
     }
 
     fn count(&mut self, padded_tokens: u64) {

@@ -128,6 +128,11 @@ impl<'d> Instance<'d> {
         (self.waiting.len() + self.arriving.len()) as u64
     }
 
+    /// Whether it has a request to work on.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.sequences.is_empty() || !self.arriving.is_empty()
+    }
+
     /// Whether it holds no request and no KV block.
     pub(crate) fn is_empty(&self) -> bool {
         self.sequences.is_empty() && self.arriving.is_empty() && self.kv.is_free()

@@ -1,9 +1,10 @@
 //! When each rank of a group is through a forward pass.
 //!
 //! Ranks run the same ops in the same order and meet in collectives, so the time at which each leaves an op follows
-//! from when each entered it, by additions and maxima alone. Such a map commutes with a shift of all times: once a
-//! block delays all ranks that meet in it by the same time, so will every later block, and the rest is a
-//! multiplication.
+//! from when each entered it, by additions and maxima alone. Such a map commutes with a shift of all times: once some
+//! blocks have delayed all ranks that meet in them by the same time, so will every as many that follow, and the rest is
+//! a multiplication. One block is enough where ranks do the same; around a ring, where each waits for its neighbour,
+//! the lateness of one goes round.
 
 use std::mem;
 
@@ -21,79 +22,149 @@ pub(crate) struct PassClock {
     ranks_per_member: usize,
     /// Whether collectives join ranks of different members.
     members_meet: bool,
-    plans: FxHashMap<Collective, Plan>,
-    /// When each rank entered the block at hand.
-    before: Vec<Instant>,
+    plans: Vec<Plan>,
+    plan_of: FxHashMap<Collective, usize>,
+    /// The block at hand, where all are alike.
+    stretches: Stretches,
+    /// When each rank entered each of the blocks so far.
+    entries: Vec<Instant>,
+}
+
+/// Ops from one meeting to the next, added up.
+#[derive(Debug, Default)]
+struct Stretches {
+    /// In order; a meeting has the index of its plan.
+    kinds: Vec<Stretch>,
+    /// How long each rank is on its own, stretch by stretch.
+    times: Vec<Duration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stretch {
+    Meeting(usize),
+    Alone,
 }
 
 impl PassClock {
     pub(crate) fn new(topology: Topology, system: System, ranks_per_member: usize, members_meet: bool) -> Self {
-        Self { topology, system, ranks_per_member, members_meet, plans: FxHashMap::default(), before: Vec::new() }
+        Self {
+            topology,
+            system,
+            ranks_per_member,
+            members_meet,
+            plans: Vec::new(),
+            plan_of: FxHashMap::default(),
+            stretches: Stretches::default(),
+            entries: Vec::new(),
+        }
     }
 
     /// Runs one pass, of one member each. `at` holds when each rank starts, and after it when each is through.
     pub(crate) fn run(&mut self, passes: &[ForwardPass], at: &mut [Instant]) {
-        let first = &passes[0];
-        self.run_ops(passes, 0, |lane| &lane.prologue, at);
-        let alike = passes.iter().all(ForwardPass::blocks_are_alike);
-        let mut before = mem::take(&mut self.before);
-        for block in 0..first.num_blocks {
-            before.clear();
-            before.extend_from_slice(at);
-            self.run_ops(passes, block, |lane| &lane.block, at);
-            let remaining = (first.num_blocks - block - 1) as u64;
-            if alike && remaining > 0 && self.all_shifted_alike(&before, at) {
-                for (time, &before) in at.iter_mut().zip(&before) {
-                    *time += (*time - before) * remaining;
-                }
-                break;
-            }
+        self.run_part(passes, 0, |lane| &lane.prologue, at);
+        let num_blocks = passes[0].num_blocks;
+        if passes.iter().all(ForwardPass::blocks_are_alike) {
+            self.resolve(passes, 0, |lane| &lane.block);
+            self.repeat(num_blocks, at);
+        } else {
+            (0..num_blocks).for_each(|block| self.run_part(passes, block, |lane| &lane.block, at));
         }
-        self.before = before;
-        self.run_ops(passes, 0, |lane| &lane.head, at);
+        self.run_part(passes, 0, |lane| &lane.head, at);
     }
 
-    /// Whether all ranks that meet were delayed by the same time.
-    fn all_shifted_alike(&self, before: &[Instant], after: &[Instant]) -> bool {
-        let ranks_that_meet = if self.members_meet { after.len() } else { self.ranks_per_member };
-        before.chunks(ranks_that_meet).zip(after.chunks(ranks_that_meet)).all(|(before, after)| {
-            let shift = after[0] - before[0];
-            before.iter().zip(after).all(|(&before, &after)| after - before == shift)
-        })
+    fn run_part(&mut self, passes: &[ForwardPass], block: usize, part: impl Fn(&Lane) -> &Vec<Op>, at: &mut [Instant]) {
+        self.resolve(passes, block, part);
+        self.run_stretches(at);
     }
 
-    fn run_ops(&mut self, passes: &[ForwardPass], block: usize, part: impl Fn(&Lane) -> &Vec<Op>, at: &mut [Instant]) {
+    /// Adds up the ops of one part of the passes, between meetings.
+    fn resolve(&mut self, passes: &[ForwardPass], block: usize, part: impl Fn(&Lane) -> &Vec<Op>) {
+        let mut stretches = mem::take(&mut self.stretches);
+        stretches.kinds.clear();
+        stretches.times.clear();
         let ops = part(&passes[0].lanes[0]);
         let mut start = 0;
         while start < ops.len() {
             if let Op::Collective(collective) = ops[start] {
-                self.meet(collective, at);
+                stretches.kinds.push(Stretch::Meeting(self.plan(collective)));
                 start += 1;
                 continue;
             }
-            // Between two meetings each rank goes its own way.
             let is_meeting = |op: &Op| matches!(op, Op::Collective(_));
             let end = ops[start..].iter().position(is_meeting).map_or(ops.len(), |length| start + length);
-            for (pass, ranks) in passes.iter().zip(at.chunks_mut(self.ranks_per_member)) {
+            stretches.kinds.push(Stretch::Alone);
+            for pass in passes {
                 let lane = &pass.lanes[0];
                 let (computing, num_experts) = alone(&part(lane)[start..end]);
-                for (rank, at) in ranks.iter_mut().enumerate() {
-                    *at += computing;
-                    if num_experts > 0 {
-                        *at += lane.expert_time(block, rank) * num_experts;
-                    }
-                }
+                stretches.times.extend((0..self.ranks_per_member).map(|rank| match num_experts {
+                    0 => computing,
+                    _ => computing + lane.expert_time(block, rank) * num_experts,
+                }));
             }
             start = end;
         }
+        self.stretches = stretches;
     }
 
-    fn meet(&mut self, collective: Collective, at: &mut [Instant]) {
-        let plan = self.plans.entry(collective).or_insert_with(|| {
+    fn plan(&mut self, collective: Collective) -> usize {
+        *self.plan_of.entry(collective).or_insert_with(|| {
             let plan = Plan::new(&self.topology, &self.system, collective);
-            plan.expect("a checked deployment has no collective that never ends")
-        });
-        assert!(plan.advance(at), "only collectives that have a closed form are timed here");
+            self.plans.push(plan.expect("a checked deployment has no collective that never ends"));
+            self.plans.len() - 1
+        })
+    }
+
+    fn run_stretches(&self, at: &mut [Instant]) {
+        let mut times = self.stretches.times.chunks_exact(at.len());
+        for &kind in &self.stretches.kinds {
+            match kind {
+                Stretch::Meeting(plan) => {
+                    assert!(self.plans[plan].advance(at), "only collectives that have a closed form are timed here");
+                }
+                Stretch::Alone => {
+                    let times = times.next().expect("every stretch has its times");
+                    at.iter_mut().zip(times).for_each(|(at, &time)| *at += time);
+                }
+            }
+        }
+    }
+
+    /// Runs `num_blocks` blocks that are alike.
+    fn repeat(&mut self, num_blocks: usize, at: &mut [Instant]) {
+        let mut entries = mem::take(&mut self.entries);
+        entries.clear();
+        let mut num_run = 0;
+        let mut is_periodic = false;
+        while num_run < num_blocks {
+            if !is_periodic {
+                entries.extend_from_slice(at);
+            }
+            self.run_stretches(at);
+            num_run += 1;
+            let remaining = num_blocks - num_run;
+            // Other than the first period, each is a whole number of blocks' delay.
+            let period = || (1..=num_run.min(remaining)).find(|period| self.repeats(&entries, num_run - period, at));
+            if !is_periodic && let Some(period) = period() {
+                is_periodic = true;
+                let before = &entries[(num_run - period) * at.len()..][..at.len()];
+                let num_periods = remaining / period;
+                for (time, &before) in at.iter_mut().zip(before) {
+                    *time += (*time - before) * num_periods as u64;
+                }
+                num_run += num_periods * period;
+            }
+        }
+        self.entries = entries;
+    }
+
+    /// Whether all ranks that meet have been delayed by the same time since they entered `block`.
+    fn repeats(&self, entries: &[Instant], block: usize, at: &[Instant]) -> bool {
+        let before = &entries[block * at.len()..][..at.len()];
+        let ranks_that_meet = if self.members_meet { at.len() } else { self.ranks_per_member };
+        before.chunks(ranks_that_meet).zip(at.chunks(ranks_that_meet)).all(|(before, after)| {
+            let shift = after[0] - before[0];
+            before.iter().zip(after).all(|(&before, &after)| after - before == shift)
+        })
     }
 }
 

@@ -36,6 +36,11 @@ pub trait ExpertGate: fmt::Debug {
     /// No rank can get more tokens than the block has. What a call yields may depend on the calls before and on the
     /// seed, and on nothing else: equal runs must give equal results.
     fn route(&mut self, block: &MoeBlock<'_>, loads: &mut [RankLoad]);
+
+    /// Whether what a call yields depends on nothing but the block's tokens, neither on its layer nor on earlier calls.
+    fn is_memoryless(&self) -> bool {
+        false
+    }
 }
 
 /// Where gates come from. It is shared by the instances of a run, each of which has a gate of its own.

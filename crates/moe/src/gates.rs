@@ -33,6 +33,10 @@ impl ExpertGate for Balanced {
             active_experts: (pairs.round_ties_even() as u64).min(experts_per_rank),
         });
     }
+
+    fn is_memoryless(&self) -> bool {
+        true
+    }
 }
 
 /// The probability that a token reaches a given rank when its choices are independent of each other.
@@ -54,13 +58,28 @@ impl ExpertGate for Uniform {
         let placement = block.placement;
         let (num_experts, per_token) = (f64::from(placement.num_experts()), f64::from(block.experts_per_token));
         let is_active = 1.0 - (1.0 - per_token / num_experts).powf(block.tokens as f64);
-        for (rank, load) in (0..).zip(loads.iter_mut()) {
-            let elsewhere = f64::from(placement.num_experts() - placement.num_experts_of(rank));
+        let load_of = |num_held: u32| {
+            let elsewhere = f64::from(placement.num_experts() - num_held);
             let misses = (0..block.experts_per_token).map(f64::from);
             let miss: f64 = misses.map(|taken| (elsewhere - taken).max(0.0) / (num_experts - taken)).product();
-            load.tokens = (block.tokens as f64 * (1.0 - miss)).round_ties_even() as u64;
-            load.active_experts = (f64::from(placement.num_experts_of(rank)) * is_active).round_ties_even() as u64;
+            RankLoad {
+                tokens: (block.tokens as f64 * (1.0 - miss)).round_ties_even() as u64,
+                active_experts: (f64::from(num_held) * is_active).round_ties_even() as u64,
+            }
+        };
+        // Ranks with as many experts have the same load, and neighbours nearly always do.
+        let mut latest = (u32::MAX, RankLoad::default());
+        for (rank, load) in (0..).zip(loads.iter_mut()) {
+            let num_held = placement.num_experts_of(rank);
+            if latest.0 != num_held {
+                latest = (num_held, load_of(num_held));
+            }
+            *load = latest.1;
         }
+    }
+
+    fn is_memoryless(&self) -> bool {
+        true
     }
 }
 
@@ -77,6 +96,10 @@ impl ExpertGate for RoundRobin {
                 load.active_experts += 1;
             }
         }
+    }
+
+    fn is_memoryless(&self) -> bool {
+        true
     }
 }
 

@@ -4,7 +4,8 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
     rank_of: Vec<u32>,
-    num_ranks: u32,
+    /// By rank.
+    num_experts_of: Vec<u32>,
 }
 
 impl Placement {
@@ -15,7 +16,10 @@ impl Placement {
     pub fn even(num_experts: u32, num_ranks: u32) -> Self {
         assert!(num_experts > 0 && num_ranks > 0, "{num_experts} experts on {num_ranks} ranks");
         let rank_of = |expert| (u64::from(expert) * u64::from(num_ranks) / u64::from(num_experts)) as u32;
-        Self { rank_of: (0..num_experts).map(rank_of).collect(), num_ranks }
+        let rank_of: Vec<u32> = (0..num_experts).map(rank_of).collect();
+        let mut num_experts_of = vec![0; num_ranks as usize];
+        rank_of.iter().for_each(|&rank| num_experts_of[rank as usize] += 1);
+        Self { rank_of, num_experts_of }
     }
 
     /// Experts in the block.
@@ -25,12 +29,12 @@ impl Placement {
 
     /// Expert-parallel ranks.
     pub fn num_ranks(&self) -> u32 {
-        self.num_ranks
+        self.num_experts_of.len() as u32
     }
 
     /// Experts on `rank`.
     pub fn num_experts_of(&self, rank: u32) -> u32 {
-        self.rank_of.iter().filter(|&&holder| holder == rank).count() as u32
+        self.num_experts_of[rank as usize]
     }
 
     /// The rank that holds `expert`.

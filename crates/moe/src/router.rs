@@ -9,6 +9,8 @@ pub struct ExpertRouter {
     experts_per_token: u32,
     gate: Box<dyn ExpertGate>,
     loads: Vec<RankLoad>,
+    /// The tokens that the loads are for, where that is all they depend on.
+    loads_for: Option<u64>,
 }
 
 impl ExpertRouter {
@@ -31,6 +33,7 @@ impl ExpertRouter {
             experts_per_token: experts_per_token.clamp(1, num_experts),
             gate: routing.gate(seed),
             loads: vec![RankLoad::default(); num_ranks as usize],
+            loads_for: None,
         }
     }
 
@@ -40,11 +43,20 @@ impl ExpertRouter {
     /// # Panics
     /// When the gate gives a rank more tokens than there are, or knows nothing of such a layer.
     pub fn route(&mut self, layer: u32, tokens: u64) -> &[RankLoad] {
+        if self.loads_for == Some(tokens) {
+            return &self.loads;
+        }
         self.loads.fill(RankLoad::default());
         let Self { ref placement, experts_per_token, .. } = *self;
         self.gate.route(&MoeBlock { layer, tokens, experts_per_token, placement }, &mut self.loads);
         assert!(self.loads.iter().all(|load| load.tokens <= tokens), "{:?} gave a rank too many tokens", self.gate);
+        self.loads_for = self.gate.is_memoryless().then_some(tokens);
         &self.loads
+    }
+
+    /// Whether the loads of a block depend on its tokens alone.
+    pub fn is_memoryless(&self) -> bool {
+        self.gate.is_memoryless()
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{Block, CollectiveKind, NetworkModel};
 use units::{Duration, Instant};
 
 /// Rings up to this size need no memory from the heap.
-const SHORT_RING: usize = 32;
+const SHORT_RING: usize = 64;
 
 impl Phase {
     /// As [`Plan::advance_members`](super::Plan::advance_members), through this phase.
