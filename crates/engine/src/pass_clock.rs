@@ -131,41 +131,81 @@ impl PassClock {
 
     /// Runs `num_blocks` blocks that are alike.
     fn repeat(&mut self, num_blocks: usize, at: &mut [Instant]) {
+        let num_ranks = at.len();
         let mut entries = mem::take(&mut self.entries);
         entries.clear();
-        let mut num_run = 0;
-        let mut is_periodic = false;
-        while num_run < num_blocks {
-            if !is_periodic {
-                entries.extend_from_slice(at);
-            }
+        let mut remaining = num_blocks;
+        let mut tried_at = num_blocks + 1;
+        while remaining > 0 {
+            entries.extend_from_slice(at);
             self.run_stretches(at);
-            num_run += 1;
-            let remaining = num_blocks - num_run;
-            // Other than the first period, each is a whole number of blocks' delay.
-            let period = || (1..=num_run.min(remaining)).find(|period| self.repeats(&entries, num_run - period, at));
-            if !is_periodic && let Some(period) = period() {
-                is_periodic = true;
-                let before = &entries[(num_run - period) * at.len()..][..at.len()];
-                let num_periods = remaining / period;
-                for (time, &before) in at.iter_mut().zip(before) {
-                    *time += (*time - before) * num_periods as u64;
+            remaining -= 1;
+            let num_entries = entries.len() / num_ranks;
+            let before = |period: usize| &entries[(num_entries - period) * num_ranks..][..num_ranks];
+            // What goes round comes back after as many blocks as there are ranks at the latest.
+            let mut periods = 1..=num_entries.min(remaining).min(num_ranks);
+            if let Some(period) = periods.clone().find(|&period| self.repeats(before(period), at)) {
+                shift(at, before(period), (remaining / period) as u64);
+                (0..remaining % period).for_each(|_| self.run_stretches(at));
+                break;
+            }
+            let drifts = |period: &usize| {
+                2 * period <= num_entries.min(remaining) && is_even(before(2 * period), before(*period), at)
+            };
+            if let Some(period) = periods.find(drifts).filter(|period| remaining + period < tried_at) {
+                tried_at = remaining;
+                if let Some(num_jumped) = self.jump(before(period), period, remaining, at) {
+                    remaining -= num_jumped;
+                    entries.clear();
                 }
-                num_run += num_periods * period;
             }
         }
         self.entries = entries;
     }
 
-    /// Whether all ranks that meet have been delayed by the same time since they entered `block`.
-    fn repeats(&self, entries: &[Instant], block: usize, at: &[Instant]) -> bool {
-        let before = &entries[block * at.len()..][..at.len()];
+    /// Goes on as far as ranks gain in every `period` blocks what they gained since `before`, up to `remaining` blocks;
+    /// returns how many blocks those were.
+    ///
+    /// Until when that lasts is not known, but can be tried. What a rank leaves at is a maximum of sums, and so convex
+    /// along the way. It gained the same in the last two periods; if it does at the far end of a jump too, then all the way
+    /// there.
+    fn jump(&self, before: &[Instant], period: usize, remaining: usize, at: &mut [Instant]) -> Option<usize> {
+        let mut num_periods = remaining / period - 1;
+        while num_periods > 1 {
+            let mut there = at.to_vec();
+            shift(&mut there, before, num_periods as u64);
+            let mut beyond = there.clone();
+            (0..period).for_each(|_| self.run_stretches(&mut beyond));
+            let gains = at.iter().zip(before).map(|(&at, &before)| at - before);
+            if beyond.iter().zip(&there).map(|(&beyond, &there)| beyond - there).eq(gains) {
+                at.copy_from_slice(&beyond);
+                return Some((num_periods + 1) * period);
+            }
+            num_periods /= 2;
+        }
+        None
+    }
+
+    /// Whether all ranks that meet have been delayed by the same time since `before`.
+    fn repeats(&self, before: &[Instant], at: &[Instant]) -> bool {
         let ranks_that_meet = if self.members_meet { at.len() } else { self.ranks_per_member };
         before.chunks(ranks_that_meet).zip(at.chunks(ranks_that_meet)).all(|(before, after)| {
             let shift = after[0] - before[0];
             before.iter().zip(after).all(|(&before, &after)| after - before == shift)
         })
     }
+}
+
+/// Delays every rank by `times` its delay since `before`.
+fn shift(at: &mut [Instant], before: &[Instant], times: u64) {
+    for (at, &before) in at.iter_mut().zip(before) {
+        *at += (*at - before) * times;
+    }
+}
+
+/// Whether every rank was delayed as much from the second to the third as from the first to the second.
+fn is_even(first: &[Instant], second: &[Instant], third: &[Instant]) -> bool {
+    first.iter().zip(second).zip(third).all(|((&first, &second), &third)| third - second == second - first)
 }
 
 /// How long every rank computes in a stretch without collectives, and how often its own experts come on top.

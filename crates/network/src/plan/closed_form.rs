@@ -20,8 +20,9 @@ use super::ring::RingTime;
 use crate::{Block, CollectiveKind, NetworkModel};
 use units::{Duration, Instant};
 
-/// Rings up to this size need no memory from the heap.
-const SHORT_RING: usize = 64;
+/// Phases with up to so many members need no memory from the heap; those with few clear less of the stack.
+const MANY_MEMBERS: usize = 64;
+const FEW_MEMBERS: usize = 8;
 
 impl Phase {
     /// As [`Plan::advance_members`](super::Plan::advance_members), through this phase.
@@ -31,13 +32,15 @@ impl Phase {
 
     /// As [`Plan::advance`](super::Plan::advance), through this phase.
     pub(super) fn advance(&self, at: &mut [Instant], model: NetworkModel) -> bool {
-        let (mut short, mut long) = ([Instant::ZERO; SHORT_RING], Vec::new());
-        let scratch = if self.members <= SHORT_RING {
-            &mut short[..self.members]
-        } else {
-            long.resize(self.members, Instant::ZERO);
-            &mut long[..]
-        };
+        match self.members {
+            0..=FEW_MEMBERS => self.advance_with(at, &mut [Instant::ZERO; FEW_MEMBERS][..self.members], model),
+            0..=MANY_MEMBERS => self.advance_with(at, &mut [Instant::ZERO; MANY_MEMBERS][..self.members], model),
+            _ => self.advance_with(at, &mut vec![Instant::ZERO; self.members], model),
+        }
+    }
+
+    /// The same with a place per member to write to.
+    fn advance_with(&self, at: &mut [Instant], scratch: &mut [Instant], model: NetworkModel) -> bool {
         let ring = self.ring_time(model);
         at.chunks_exact_mut(self.stride * self.members)
             .all(|block| (0..self.stride).all(|first| self.advance_group(&mut block[first..], scratch, ring, model)))

@@ -43,6 +43,9 @@ impl RingTime {
 
     /// Advances the ring whose members stand at every `stride`-th place of `at`. `scratch` holds a place per member.
     pub(super) fn advance(&self, phase: &Phase, at: &mut [Instant], scratch: &mut [Instant]) {
+        if phase.stride == 1 && phase.forward && (self.rounds + 1).is_multiple_of(phase.members as u64) {
+            return self.advance_neighbours(&mut at[..phase.members], scratch);
+        }
         let (n, d) = (phase.members, self.message_delay);
         // Members are counted in the direction of the messages from here on.
         let place = |member: usize| phase.stride * if phase.forward { member } else { n - 1 - member };
@@ -67,5 +70,26 @@ impl RingTime {
         for p in 0..n {
             at[place((p + unseen) % n)] = scratch[p];
         }
+    }
+    /// The usual case in fewer steps: members stand side by side, and every one hears of every other just once.
+    fn advance_neighbours(&self, at: &mut [Instant], scratch: &mut [Instant]) {
+        let d = self.message_delay;
+        let rest = self.together() - d * (at.len() as u64 - 1);
+        // As above: scratch[q] is the maximum of start[q'] + (n - q')·d over q' ≥ q.
+        let (mut wrapped, mut distance) = (Instant::ZERO, Duration::ZERO);
+        for (start, wrapped_from) in at.iter().zip(scratch.iter_mut()).rev() {
+            distance += d;
+            wrapped = wrapped.max(*start + distance);
+            *wrapped_from = wrapped;
+        }
+        let (mut passed_on, mut distance) = (Instant::ZERO, rest);
+        let last = at.len() - 1;
+        for (start, &wrapped) in at[..last].iter_mut().zip(&scratch[1..]) {
+            let direct = passed_on.max(*start);
+            passed_on = direct + d;
+            *start = (direct + rest).max(wrapped + distance);
+            distance += d;
+        }
+        at[last] = passed_on.max(at[last]) + rest;
     }
 }
