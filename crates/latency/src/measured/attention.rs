@@ -14,7 +14,7 @@ use diagnostics::{Fault, Faults};
 
 use super::csv::{self, Cells, Rows};
 use super::points::Points;
-use super::tables::{Bracket, Sheets, whole_ns};
+use super::tables::{Bracket, KeyQuestions, Sheets, whole_ns};
 
 /// More corners than this are no grid; each may cost a search for its nearest pair.
 const CORNERS_MAX: usize = 1 << 14;
@@ -91,16 +91,17 @@ impl AttentionGrid {
         })
     }
 
-    /// The time in whole ns when every decode has `kv` tokens of KV.
-    pub(crate) fn time_ns(&self, prefill: u64, history: u64, decodes: u64, kv: u64) -> u64 {
+    /// The time in whole ns when every decode has `kv` tokens of KV, for each of several `kv`.
+    pub(crate) fn times_ns<const N: usize>(&self, prefill: u64, history: u64, decodes: u64, kv: [u64; N]) -> [u64; N] {
         let decodes = Bracket::of(&self.decodes_axis, decodes);
-        let time_ns = Bracket::of(&self.prefill_axis, prefill).blend(|prefill| {
-            decodes.blend(|decodes| {
+        let mut kv = KeyQuestions::new(kv);
+        let times_ns = Bracket::of(&self.prefill_axis, prefill).blend_all(|prefill| {
+            decodes.blend_all(|decodes| {
                 let sheet = self.corners[prefill * self.decodes_axis.len() + decodes];
-                self.sheets.time_ns(sheet as usize, history, kv)
+                self.sheets.times_ns(sheet as usize, history, &mut kv)
             })
         });
-        whole_ns(time_ns)
+        times_ns.map(whole_ns)
     }
 }
 
@@ -151,17 +152,17 @@ mod tests {
         let grid = grid(&rows);
         for (prefill, history, decodes, kv) in [(16, 0, 1, 16), (24, 32, 3, 40), (32, 64, 4, 64), (64, 128, 8, 256)] {
             assert_eq!(
-                grid.time_ns(prefill.into(), history.into(), decodes.into(), kv.into()),
-                u64::from(time(prefill, history, decodes, kv))
+                grid.times_ns(prefill.into(), history.into(), decodes.into(), [kv.into(), 16]),
+                [time(prefill, history, decodes, kv), time(prefill, history, decodes, 16)].map(u64::from)
             );
         }
-        assert_eq!(grid.time_ns(0, 0, 0, 0), u64::from(time(16, 0, 1, 16)), "clamped below on every axis");
+        assert_eq!(grid.times_ns(0, 0, 0, [0]), [u64::from(time(16, 0, 1, 16))], "clamped below on every axis");
     }
 
     #[test]
     fn the_nearest_pair_stands_in() {
         let grid = grid(&[(0, 0, 1, 0, 10.0), (16, 0, 0, 0, 100.0), (16, 0, 1, 0, 200.0)]);
-        let check = |prefill, decodes, expected| assert_eq!(grid.time_ns(prefill, 0, decodes, 0), expected);
+        let check = |prefill, decodes, expected| assert_eq!(grid.times_ns(prefill, 0, decodes, [0]), [expected]);
         check(0, 0, 10); // (0, 0) is missing; (0, 1) is one away
         check(8, 0, 55); // between that and (16, 0)
         check(8, 1, 105);
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_first_sample_of_a_place_counts() {
-        assert_eq!(grid(&[(0, 0, 1, 16, 10.0), (0, 0, 1, 16, 99.0)]).time_ns(0, 0, 1, 16), 10);
+        assert_eq!(grid(&[(0, 0, 1, 16, 10.0), (0, 0, 1, 16, 99.0)]).times_ns(0, 0, 1, [16]), [10]);
     }
 
     #[test]

@@ -78,9 +78,9 @@ impl Profile {
         &self.missing_layers
     }
 
-    /// Attention whose decodes all have `kv` tokens of KV, in ns.
-    fn attention_ns(&self, shape: &AttentionShape, kv: u64) -> u64 {
-        self.attention.time_ns(shape.prefill_tokens, shape.prefill_history, shape.num_decodes, kv)
+    /// Attention whose decodes all have `kv` tokens of KV, in ns, for each of several `kv`.
+    fn attention_ns<const N: usize>(&self, shape: &AttentionShape, kv: [u64; N]) -> [u64; N] {
+        self.attention.times_ns(shape.prefill_tokens, shape.prefill_history, shape.num_decodes, kv)
     }
 }
 
@@ -105,15 +105,13 @@ impl OpLatency for Profile {
     }
 
     fn attention(&self, shape: &AttentionShape) -> Duration {
-        let mean_ns = self.attention_ns(shape, shape.kv_decode_mean);
-        if shape.num_decodes <= 1 || shape.kv_decode_max == shape.kv_decode_mean {
-            return Duration::from_ns(mean_ns);
-        }
-        let alpha = self.skew.alpha(shape);
+        let is_even = shape.num_decodes <= 1 || shape.kv_decode_max == shape.kv_decode_mean;
+        let alpha = if is_even { 0.0 } else { self.skew.alpha(shape) };
         if alpha == 0.0 {
+            let [mean_ns] = self.attention_ns(shape, [shape.kv_decode_mean]);
             return Duration::from_ns(mean_ns);
         }
-        let max_ns = self.attention_ns(shape, shape.kv_decode_max);
+        let [mean_ns, max_ns] = self.attention_ns(shape, [shape.kv_decode_mean, shape.kv_decode_max]);
         // Measurements waver: where the longer one looks faster there is nothing to correct by.
         if max_ns <= mean_ns {
             return Duration::from_ns(mean_ns);

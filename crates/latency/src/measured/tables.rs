@@ -31,9 +31,19 @@ impl Bracket {
 
     /// Blends what `time` says of the two points.
     pub(crate) fn blend(self, time: impl Fn(usize) -> f64) -> f64 {
-        let low = time(self.low);
+        let [time] = self.blend_all(|point| [time(point)]);
+        time
+    }
+
+    /// The same for several times at once.
+    pub(crate) fn blend_all<const N: usize>(self, mut times: impl FnMut(usize) -> [f64; N]) -> [f64; N] {
+        let low = times(self.low);
         // On a point (often: 0 prefill tokens, 1 decode) the other end has no weight and need not be looked up.
-        if self.weight == 0.0 { low } else { low + self.weight * (time(self.high) - low) }
+        if self.weight == 0.0 {
+            return low;
+        }
+        let high = times(self.high);
+        std::array::from_fn(|index| low[index] + self.weight * (high[index] - low[index]))
     }
 }
 
@@ -87,6 +97,21 @@ pub(crate) struct Sheets {
     times_ns: Vec<f64>,
 }
 
+/// Questions along the keys, and where they fall on those of the row asked last: rows that share keys are bracketed once.
+#[derive(Debug)]
+pub(crate) struct KeyQuestions<const N: usize> {
+    questions: [u64; N],
+    brackets: [Bracket; N],
+    /// Start and number of the keys that the brackets are of.
+    keys: (u32, u32),
+}
+
+impl<const N: usize> KeyQuestions<N> {
+    pub(crate) fn new(questions: [u64; N]) -> Self {
+        Self { questions, brackets: [Bracket { low: 0, high: 0, weight: 0.0 }; N], keys: (0, 0) }
+    }
+}
+
 /// Where the points of a row stand.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
@@ -128,11 +153,23 @@ impl Sheets {
 
     /// The time on a sheet at `row` and `key` in ns, not yet whole: first along the keys, then between rows.
     pub(crate) fn time_ns(&self, sheet: usize, row: u64, key: u64) -> f64 {
+        let [time_ns] = self.times_ns(sheet, row, &mut KeyQuestions::new([key]));
+        time_ns
+    }
+
+    /// The same for several keys at once.
+    pub(crate) fn times_ns<const N: usize>(&self, sheet: usize, row: u64, keys: &mut KeyQuestions<N>) -> [f64; N] {
         let rows = self.row_starts[sheet] as usize..self.row_starts[sheet + 1] as usize;
         let spans = &self.spans[rows.clone()];
-        Bracket::of(&self.rows[rows], row).blend(|row| {
-            let times_ns = &self.times_ns[spans[row].times()];
-            Bracket::of(&self.keys[spans[row].keys()], key).blend(|point| times_ns[point])
+        Bracket::of(&self.rows[rows], row).blend_all(|row| {
+            let span = spans[row];
+            if keys.keys != (span.keys_start, span.len) {
+                let axis = &self.keys[span.keys()];
+                keys.brackets = keys.questions.map(|question| Bracket::of(axis, question));
+                keys.keys = (span.keys_start, span.len);
+            }
+            let times_ns = &self.times_ns[span.times()];
+            keys.brackets.map(|bracket| bracket.blend(|point| times_ns[point]))
         })
     }
 
