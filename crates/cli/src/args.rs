@@ -321,6 +321,9 @@ pub(crate) struct OutputArgs {
     /// when the client had it (columns queued, first_scheduled, first_token, first_delivered).
     #[arg(long, requires = "output")]
     pub(crate) output_stamps: bool,
+    /// Leave the inter-token latencies of each request out of `--output`; they are most of the file.
+    #[arg(long, requires = "output")]
+    pub(crate) no_itl: bool,
     /// Write what instances, groups and nodes did in each log interval to this file (CSV).
     #[arg(long, value_name = "FILE")]
     pub(crate) interval_output: Option<PathBuf>,

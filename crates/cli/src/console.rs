@@ -4,6 +4,7 @@
 //! error, as everything that is not data does. The progress bar is there where standard error is a terminal.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use diagnostics::{Fault, Faults};
 use engine::{Deployment, FinishedRequest, Interval, Observer, RunTotals, Wave, WaveGraphs};
@@ -54,11 +55,7 @@ impl OutputFiles {
             return Err(Fault::new("--interval-output", "is the same file as --output").hint("name another").into());
         }
         Ok(Self {
-            requests: match &args.output {
-                Some(path) if args.output_stamps => Some(CsvWriter::create(path, layout)?.with_stamps()),
-                Some(path) => Some(CsvWriter::create(path, layout)?),
-                None => None,
-            },
+            requests: args.output.as_ref().map(|path| request_writer(path, args, layout)).transpose()?,
             intervals: args.interval_output.as_ref().map(|path| IntervalCsvWriter::create(path, layout)).transpose()?,
             traces: args.chakra_dir.as_ref().map(|dir| traces::create(dir, args, deployment)).transpose()?,
         })
@@ -70,6 +67,14 @@ impl OutputFiles {
         self.requests.map_or(Ok(()), CsvWriter::commit)?;
         self.intervals.map_or(Ok(()), IntervalCsvWriter::commit)
     }
+}
+
+fn request_writer(path: &Path, args: &OutputArgs, layout: &Layout) -> Result<CsvWriter<AtomicFile>, Fault> {
+    let mut writer = CsvWriter::create(path, layout)?;
+    if args.output_stamps {
+        writer = writer.with_stamps();
+    }
+    Ok(if args.no_itl { writer.without_itl() } else { writer })
 }
 
 impl Console {

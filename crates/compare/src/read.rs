@@ -24,7 +24,7 @@ const FAULTS_MAX: usize = 20;
 /// Latest second that a stamp may have: in the year 2096, if it counts from 1970.
 const SECONDS_MAX: f64 = 4e9;
 
-const FORMATS: &str = "a file is a result (`request id,…,ITL`), a recording of vLLM (JSON Lines) or a table with \
+const FORMATS: &str = "a file is a result (`request id,…,TTFT`), a recording of vLLM (JSON Lines) or a table with \
     `request_id`, `output_tokens` and times";
 
 /// Reads the file at `path`, in any of the formats.

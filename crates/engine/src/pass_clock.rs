@@ -61,6 +61,9 @@ impl PassClock {
 
     /// Runs one pass, of one member each. `at` holds when each rank starts, and after it when each is through.
     pub(crate) fn run(&mut self, passes: &[ForwardPass], at: &mut [Instant]) {
+        if passes.iter().all(ForwardPass::blocks_are_alike) && !meets(&passes[0]) {
+            return self.run_apart(passes, at);
+        }
         self.run_part(passes, 0, |lane| &lane.prologue, at);
         let num_blocks = passes[0].num_blocks;
         if passes.iter().all(ForwardPass::blocks_are_alike) {
@@ -70,6 +73,23 @@ impl PassClock {
             (0..num_blocks).for_each(|block| self.run_part(passes, block, |lane| &lane.block, at));
         }
         self.run_part(passes, 0, |lane| &lane.head, at);
+    }
+
+    /// Runs passes in which nobody meets anybody.
+    fn run_apart(&self, passes: &[ForwardPass], at: &mut [Instant]) {
+        for (pass, ranks) in passes.iter().zip(at.chunks_mut(self.ranks_per_member)) {
+            let lane = &pass.lanes[0];
+            let num_blocks = pass.num_blocks as u64;
+            let [prologue, block, head] = [&lane.prologue, &lane.block, &lane.head].map(|ops| alone(ops));
+            let computing = prologue.0 + block.0 * num_blocks + head.0;
+            let num_experts = prologue.1 + block.1 * num_blocks + head.1;
+            for (rank, at) in ranks.iter_mut().enumerate() {
+                *at += computing;
+                if num_experts > 0 {
+                    *at += lane.expert_time(0, rank) * num_experts;
+                }
+            }
+        }
     }
 
     fn run_part(&mut self, passes: &[ForwardPass], block: usize, part: impl Fn(&Lane) -> &Vec<Op>, at: &mut [Instant]) {
@@ -194,6 +214,13 @@ impl PassClock {
             before.iter().zip(after).all(|(&before, &after)| after - before == shift)
         })
     }
+}
+
+/// Whether a pass has a collective.
+fn meets(pass: &ForwardPass) -> bool {
+    let lane = &pass.lanes[0];
+    let mut ops = [&lane.block, &lane.head, &lane.prologue].into_iter().flatten();
+    ops.any(|op| matches!(op, Op::Collective(_)))
 }
 
 /// Delays every rank by `times` its delay since `before`.

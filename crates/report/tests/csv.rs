@@ -64,6 +64,35 @@ fn rows_are_grouped_by_instance_in_order_of_completion() {
 }
 
 #[test]
+fn columns_can_be_left_out_and_added() {
+    let written = |change: fn(CsvWriter<Vec<u8>>) -> CsvWriter<Vec<u8>>| {
+        let mut csv = change(CsvWriter::new(Vec::new(), &layout(&["a", "b"])));
+        [0, 1].into_iter().for_each(|instance| finish(&mut csv, instance, 7, &[10, 20]));
+        let text = String::from_utf8(csv.finish().expect("memory takes everything")).expect("plain text");
+        text.lines().map(|line| line.split(',').skip(9).collect::<Vec<_>>().join(",")).collect::<Vec<_>>()
+    };
+    assert_eq!(written(CsvWriter::without_itl), ["TTFT,TPOT", "500,15", "500,15"]);
+    let stamps = ["TTFT,TPOT,queued,first_scheduled,first_token,first_delivered", "500,15,0,0,0,0", "500,15,0,0,0,0"];
+    assert_eq!(written(|csv| csv.with_stamps().without_itl()), stamps);
+}
+
+/// Much of several instances goes through a temporary file, and comes back in order.
+#[test]
+fn many_rows_of_many_instances() {
+    const NUM_ROWS: u64 = 600_000;
+    let mut csv = CsvWriter::new(Vec::new(), &layout(&["a"; 5])).without_itl();
+    (0..NUM_ROWS).for_each(|id| finish(&mut csv, (id * id % 5) as u32, id, &[1, 2]));
+    let text = String::from_utf8(csv.finish().expect("memory takes everything")).expect("plain text");
+    let found = text.lines().skip(1).map(|line| {
+        let mut columns = line.split(',').map(|column| column.parse().unwrap_or(0));
+        (columns.next().unwrap_or(0), columns.next().unwrap_or(0))
+    });
+    let expected = (0..5)
+        .flat_map(|instance| (0..NUM_ROWS).filter(move |id| id * id % 5 == instance).map(move |id| (instance, id)));
+    assert!(found.eq(expected));
+}
+
+#[test]
 fn a_run_without_requests_has_a_header() {
     let bytes = CsvWriter::new(Vec::new(), &layout(&[])).finish().expect("memory takes everything");
     assert_eq!(bytes, HEADER.as_bytes());

@@ -7,7 +7,10 @@ use super::Reader;
 use super::table::{Row, Table};
 use crate::Request;
 
-const NEEDED: [&str; 7] = ["request id", "input", "output", "arrival", "end_time", "TTFT", "ITL"];
+const NEEDED: [&str; 6] = ["request id", "input", "output", "arrival", "end_time", "TTFT"];
+
+/// A list of each token's latency, which a result may leave out.
+const ITL: &str = "ITL";
 
 /// What says the same as others, or nothing that is compared. The queueing delay ends when the last part of a prompt is
 /// scheduled, not the first.
@@ -18,23 +21,24 @@ const STAMPS: [&str; 4] = ["queued", "first_scheduled", "first_token", "first_de
 pub(super) fn read(table: &Table<'_>, reader: &mut Reader<'_>) {
     let missing: Vec<_> = NEEDED.into_iter().filter(|column| !table.has(column)).collect();
     for column in &missing {
-        reader.missing(table, column, "a result has all of `request id,input,output,arrival,end_time,TTFT,ITL`");
+        reader.missing(table, column, "a result has all of `request id,input,output,arrival,end_time,TTFT`");
     }
     if !missing.is_empty() {
         return;
     }
-    let known = [&NEEDED[..], &KNOWN, &STAMPS].concat();
+    let known = [&NEEDED[..], &[ITL], &KNOWN, &STAMPS].concat();
     let unread = table.columns().into_iter().filter(|column| !known.contains(column));
     reader.unread.extend(unread.map(str::to_owned));
+    let has_itl = table.has(ITL);
     table.each_row(reader, |row, reader| {
-        if let Some(request) = request(row, reader) {
+        if let Some(request) = request(row, has_itl, reader) {
             reader.request(row.position(), request);
         }
     });
 }
 
 /// `None` after its faults are told.
-fn request(row: &Row<'_, '_>, reader: &mut Reader<'_>) -> Option<Request> {
+fn request(row: &Row<'_, '_>, has_itl: bool, reader: &mut Reader<'_>) -> Option<Request> {
     let at = |column, reader: &mut Reader<'_>| row.whole(column, 0, reader).map(Instant::from_ns);
     // All are read before any is missed, so that the faults of a row come out together.
     let id = row.text("request id", reader);
@@ -42,7 +46,7 @@ fn request(row: &Row<'_, '_>, reader: &mut Reader<'_>) -> Option<Request> {
     let output_tokens = row.whole("output", 1, reader);
     let (arrived, end) = (at("arrival", reader), at("end_time", reader));
     let ttft = row.whole("TTFT", 0, reader).map(Duration::from_ns);
-    let itl = row.list("ITL", reader);
+    let itl = if has_itl { row.list(ITL, reader) } else { Some(Vec::new()) };
     let [queued, first_scheduled, first_token, first_delivered] = STAMPS.map(|stamp| at(stamp, reader));
     let arrived = arrived?;
     let (itl, last_token) = (itl?, end?);
@@ -50,7 +54,7 @@ fn request(row: &Row<'_, '_>, reader: &mut Reader<'_>) -> Option<Request> {
     if let Some(&latency) = itl.iter().find(|&&latency| latency > longest) {
         let Position { line, .. } = row.position();
         let message = format!("a latency of {latency} ns is longer than that of the request");
-        reader.fault_at(Position { line, column: 1 }, "ITL", message);
+        reader.fault_at(Position { line, column: 1 }, ITL, message);
         return None;
     }
     Some(Request {
@@ -64,6 +68,6 @@ fn request(row: &Row<'_, '_>, reader: &mut Reader<'_>) -> Option<Request> {
         first_delivered,
         last_token,
         sent_after: None,
-        itl: Some(itl.into_iter().map(Duration::from_ns).collect()),
+        itl: has_itl.then(|| itl.into_iter().map(Duration::from_ns).collect()),
     })
 }

@@ -66,6 +66,7 @@ fn results() {
         "error: f:2:1: the last token comes before the first token\n\
          error: f:3:1 at ITL: a latency of 81 ns is longer than that of the request",
     );
+    check("request id,input,output,arrival,end_time,TTFT\n7,10,3,100,180,20\n", "7 10+3 at 100 - - 120 - 180");
     let missing = shown("request id,input,output,arrival,end_time,ITL\n");
     assert!(missing.starts_with("error: f:1:1: there is no column `TTFT` among `request id`, `input`"), "{missing}");
 }
