@@ -1,7 +1,5 @@
 //! What one step computes.
 
-use std::mem;
-
 use latency::{AttentionShape, Decodes};
 use units::RequestId;
 
@@ -139,11 +137,12 @@ impl Batch {
 
     /// Empties it, so that it may serve as batch `number`, and has it remember up to `longest_max` of the longest decodes.
     pub(crate) fn begin(&mut self, number: u64, longest_max: usize) {
-        let Self { mut scheduled, mut leaving, mut longest, .. } = mem::take(self);
-        scheduled.clear();
-        leaving.clear();
-        longest.clear();
-        *self = Self { number, scheduled, leaving, longest, longest_max, ..Self::default() };
+        self.scheduled.clear();
+        self.leaving.clear();
+        self.longest.clear();
+        self.shape = StepShape::default();
+        (self.number, self.longest_max, self.num_decoding) = (number, longest_max, 0);
+        (self.kv_send_tokens, self.new_requests, self.recall_bytes, self.write_through_bytes) = (0, 0, 0, 0);
     }
 
     pub(crate) fn push(&mut self, scheduled: Scheduled) {

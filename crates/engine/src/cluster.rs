@@ -319,10 +319,10 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
 
     /// Gives an instance with room a dummy, to keep pace with its group.
     pub(crate) fn offer_dummy(&mut self, instance: InstanceId) {
-        self.offer(instance, Batch::dummy());
+        self.offer(instance, Box::new(Batch::dummy()));
     }
 
-    fn offer(&mut self, instance: InstanceId, batch: Batch) {
+    fn offer(&mut self, instance: InstanceId, batch: Box<Batch>) {
         let (group, member) = self.seat(instance);
         self.groups[group.index()].offer(member, batch);
     }

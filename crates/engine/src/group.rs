@@ -51,13 +51,13 @@ struct Seat {
     /// Batches that may be in flight: one a pipeline stage, or two where they are formed ahead.
     depth: usize,
     /// Formed, and being made ready by the host.
-    preparing: Option<Batch>,
+    preparing: Option<Box<Batch>>,
     /// Whether its oldest batch came to its end meanwhile.
     has_late_result: bool,
     /// Ready, and waiting for the other members.
-    pending: Option<Batch>,
+    pending: Option<Box<Batch>>,
     /// Oldest first. Batches go through the stages in order, so they end in order.
-    running: VecDeque<Batch>,
+    running: VecDeque<Box<Batch>>,
     /// Whether its engine does nothing until its oldest batch is through: it found nothing to run beside it.
     waits: bool,
     /// Whether it is among the group's touched members.
@@ -173,7 +173,7 @@ impl<'d> Group<'d> {
     }
 
     /// Gives a member its next batch, which its host has yet to make ready; returns how long that takes.
-    pub(crate) fn prepare(&mut self, member: usize, batch: Batch) -> Duration {
+    pub(crate) fn prepare(&mut self, member: usize, batch: Box<Batch>) -> Duration {
         let host = self.engine.host();
         let sequences = host.sequence * batch.num_sequences();
         let time = host.step + sequences + host.new_request * batch.new_requests;
@@ -203,7 +203,7 @@ impl<'d> Group<'d> {
     }
 
     /// Gives a member its next batch.
-    pub(crate) fn offer(&mut self, member: usize, batch: Batch) {
+    pub(crate) fn offer(&mut self, member: usize, batch: Box<Batch>) {
         assert!(self.has_room(member), "a batch too many in flight");
         self.change(member, |seat| seat.pending = Some(batch));
     }
@@ -229,7 +229,7 @@ impl<'d> Group<'d> {
         let is_asynchronous = self.engine.is_asynchronous();
         for seat in &mut self.seats {
             // A dummy is run to its end before its engine looks again.
-            seat.waits = is_asynchronous && seat.pending.as_ref().is_some_and(Batch::is_empty);
+            seat.waits = is_asynchronous && seat.pending.as_ref().is_some_and(|batch| batch.is_empty());
             seat.running.extend(seat.pending.take());
         }
         self.num_pending = 0;
@@ -334,7 +334,7 @@ impl<'d> Group<'d> {
     }
 
     /// Ends a member's oldest step.
-    pub(crate) fn finish(&mut self, member: usize) -> Batch {
+    pub(crate) fn finish(&mut self, member: usize) -> Box<Batch> {
         self.change(member, |seat| {
             seat.waits = false;
             seat.running.pop_front().expect("only a running step can end")
@@ -354,5 +354,5 @@ impl<'d> Group<'d> {
 
 /// The batches that wait for the others.
 fn pending(seats: &mut [Seat]) -> impl Iterator<Item = &mut Batch> {
-    seats.iter_mut().filter_map(|seat| seat.pending.as_mut())
+    seats.iter_mut().filter_map(|seat| seat.pending.as_deref_mut())
 }

@@ -61,7 +61,8 @@ pub(crate) struct Instance<'d> {
     log: StepLog,
     log_steps_max: usize,
     /// Batches to be used again.
-    spare: Vec<Batch>,
+    #[expect(clippy::vec_box, reason = "they are moved from place to place, and would be copied each time")]
+    spare: Vec<Box<Batch>>,
     /// Preempted sequences, latest victim first, then by arrival and id.
     waiting: VecDeque<SequenceKey>,
     /// Prefilled elsewhere, and waiting here for room for their KV.
@@ -201,7 +202,7 @@ impl<'d> Instance<'d> {
     }
 
     /// Forms the next step's batch, if there is anything to run.
-    pub(crate) fn form_batch(&mut self, now: Instant, tiers: &mut [TierPool]) -> Option<Batch> {
+    pub(crate) fn form_batch(&mut self, now: Instant, tiers: &mut [TierPool]) -> Option<Box<Batch>> {
         self.admit_arriving(tiers);
         self.see_waiting(now);
         let mut batch = self.spare.pop().unwrap_or_default();
@@ -532,7 +533,7 @@ impl<'d> Instance<'d> {
     /// Takes in what a batch yielded.
     pub(crate) fn complete(
         &mut self,
-        mut batch: Batch,
+        mut batch: Box<Batch>,
         now: Instant,
         departures: &mut Departures,
         observer: &mut dyn Observer,

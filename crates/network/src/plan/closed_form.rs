@@ -32,10 +32,13 @@ impl Phase {
 
     /// As [`Plan::advance`](super::Plan::advance), through this phase.
     pub(super) fn advance(&self, at: &mut [Instant], model: NetworkModel) -> bool {
-        match self.members {
-            0..=FEW_MEMBERS => self.advance_with(at, &mut [Instant::ZERO; FEW_MEMBERS][..self.members], model),
-            0..=MANY_MEMBERS => self.advance_with(at, &mut [Instant::ZERO; MANY_MEMBERS][..self.members], model),
-            _ => self.advance_with(at, &mut vec![Instant::ZERO; self.members], model),
+        let members = self.members;
+        if members <= FEW_MEMBERS {
+            self.advance_with(at, &mut [Instant::ZERO; FEW_MEMBERS][..members], model)
+        } else if members <= MANY_MEMBERS {
+            self.advance_with(at, &mut [Instant::ZERO; MANY_MEMBERS][..members], model)
+        } else {
+            self.advance_with(at, &mut vec![Instant::ZERO; members], model)
         }
     }
 
