@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::iter::Peekable;
 use std::vec::IntoIter;
 
 use rustc_hash::FxHashMap;
@@ -21,7 +20,10 @@ pub(crate) struct Arrival {
 
 #[derive(Debug)]
 pub(crate) struct Arrivals<I: Iterator<Item = Entry>> {
-    entries: Peekable<I>,
+    entries: I,
+    next_entry: Option<Entry>,
+    /// When the next request arrives, as far as is known.
+    next: Option<Instant>,
     /// From a request's arrival until it is routed.
     before_routing: Duration,
     /// From a request's last token until its session goes on, beside its tool.
@@ -46,9 +48,12 @@ struct Released {
 
 impl<I: Iterator<Item = Entry>> Arrivals<I> {
     /// `entries` must be in order of arrival; the front end takes what `host` says.
-    pub(crate) fn new(entries: I, host: HostTimes) -> Self {
+    pub(crate) fn new(mut entries: I, host: HostTimes) -> Self {
+        let next_entry = entries.next();
         Self {
-            entries: entries.peekable(),
+            next: next_entry.as_ref().map(|entry| entry.arrival),
+            next_entry,
+            entries,
             before_routing: host.frontend_request,
             before_release: host.frontend_token,
             latest_entry: Instant::ZERO,
@@ -59,28 +64,29 @@ impl<I: Iterator<Item = Entry>> Arrivals<I> {
     }
 
     /// When the next request is to be routed, as far as is known now.
-    pub(crate) fn next_time(&mut self) -> Option<Instant> {
-        self.next_arrival().map(|arrival| arrival + self.before_routing)
+    pub(crate) fn next_time(&self) -> Option<Instant> {
+        self.next.map(|arrival| arrival + self.before_routing)
     }
 
-    fn next_arrival(&mut self) -> Option<Instant> {
-        let entry = self.entries.peek().map(|entry| entry.arrival);
+    fn note_next(&mut self) {
+        let entry = self.next_entry.as_ref().map(|entry| entry.arrival);
         let released = self.released.peek().map(|released| released.0.time);
-        [entry, released].into_iter().flatten().min()
+        self.next = [entry, released].into_iter().flatten().min();
     }
 
     /// The next request to be routed by `now`. At the same instant, the workload's come before released ones.
     pub(crate) fn next_due(&mut self, now: Instant) -> Option<Arrival> {
-        let time = self.next_arrival().filter(|&arrival| arrival + self.before_routing <= now)?;
-        let entry = self.entries.next_if(|entry| entry.arrival == time);
-        let (id, call, following) = match entry {
+        let time = self.next.filter(|&arrival| arrival + self.before_routing <= now)?;
+        let (id, call, following) = match self.next_entry.take_if(|entry| entry.arrival == time) {
             Some(entry) => {
                 assert!(self.latest_entry <= time, "the workload goes back in time at request {}", entry.first_id);
                 self.latest_entry = time;
+                self.next_entry = self.entries.next();
                 (entry.first_id, entry.first, entry.following.into_iter())
             }
             None => self.released.pop().map(|Reverse(released)| (released.id, released.call, released.following))?,
         };
+        self.note_next();
         if following.len() > 0 {
             self.sessions.insert(id, (call.tool_time, following));
         }
@@ -95,6 +101,7 @@ impl<I: Iterator<Item = Entry>> Arrivals<I> {
             let time = now + self.before_release + tool_time;
             self.released.push(Reverse(Released { time, order, id, call, following }));
             self.num_released += 1;
+            self.note_next();
         }
     }
 }

@@ -60,7 +60,8 @@ struct Entrance {
     loads: Vec<InstanceLoad>,
     /// Those whose load may have changed since, each once.
     stale: Vec<usize>,
-    is_stale: Vec<bool>,
+    /// By instance, its place among those behind this router, and whether it is stale.
+    places: Vec<Option<(u32, bool)>>,
 }
 
 impl Entrance {
@@ -76,18 +77,16 @@ impl Entrance {
             coordinator: is_published.then(|| Coordinator::new(instances.len())),
             loads: instances.iter().map(idle).collect(),
             stale: (0..instances.len()).collect(),
-            is_stale: vec![true; instances.len()],
+            places: places(&instances, deployment.instances.len()),
             instances,
         }
     }
 
     /// Notes that the load of an instance may have changed.
     fn touch(&mut self, index: usize) {
-        if let Ok(place) = self.instances.binary_search(&index)
-            && !self.is_stale[place]
-        {
-            self.is_stale[place] = true;
-            self.stale.push(place);
+        if let Some((place, is_stale @ false)) = &mut self.places[index] {
+            *is_stale = true;
+            self.stale.push(*place as usize);
         }
     }
 
@@ -95,7 +94,7 @@ impl Entrance {
     fn route_with(&mut self, router: Box<dyn RequestRouter>) {
         (self.router, self.coordinator) = (router, None);
         self.stale = (0..self.instances.len()).collect();
-        self.is_stale.fill(true);
+        self.places = places(&self.instances, self.places.len());
     }
 
     /// Index of the instance that a request goes to.
@@ -104,8 +103,9 @@ impl Entrance {
             return self.instances[coordinator.choose(now)];
         }
         for place in self.stale.drain(..) {
-            self.is_stale[place] = false;
-            let (instance, load) = (&instances[self.instances[place]], &mut self.loads[place]);
+            let (index, load) = (self.instances[place], &mut self.loads[place]);
+            let instance = &instances[index];
+            self.places[index] = Some((place as u32, false));
             (load.running, load.waiting) = (instance.num_running(), instance.num_waiting());
             self.router.load_changed(place, load);
         }
@@ -121,6 +121,13 @@ impl Entrance {
             coordinator.report(engine, counts, now);
         }
     }
+}
+
+/// By instance of `num_instances`, its place among `instances`, all of them stale.
+fn places(instances: &[usize], num_instances: usize) -> Vec<Option<(u32, bool)>> {
+    let mut places = vec![None; num_instances];
+    (0..).zip(instances).for_each(|(place, &index)| places[index] = Some((place, true)));
+    places
 }
 
 impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {

@@ -12,7 +12,7 @@
 
 use std::rc::Rc;
 
-use latency::VarlenAttention;
+use latency::{AttentionCursor, VarlenAttention};
 use model::{Experts, Layer, Model, Table, TensorSizes};
 use moe::{ExpertRouter, ExpertRouting};
 use network::{Collective, CollectiveKind, Location};
@@ -86,6 +86,8 @@ pub(crate) struct ForwardPass {
     pub(crate) recall_bytes: u64,
     /// Bytes of one rank's experts in one block.
     pub(crate) expert_weight_bytes: u64,
+    /// Whether ranks meet in it at all.
+    pub(crate) has_collectives: bool,
 }
 
 impl ForwardPass {
@@ -103,7 +105,10 @@ impl ForwardPass {
             num_ranks,
             kv_bytes: 0,
         };
-        Self { lanes: vec![lane], num_blocks, hidden_bytes: 0, recall_bytes: 0, expert_weight_bytes: 0 }
+        let mut pass = Self { lanes: vec![lane], num_blocks, ..Self::default() };
+        let has_collectives = pass.collectives().next().is_some();
+        pass.has_collectives = has_collectives;
+        pass
     }
 
     /// Whether every block takes the same time.
@@ -215,6 +220,7 @@ pub(crate) struct PassBuilder<'d> {
     num_blocks: usize,
     /// Attention as vLLM's kernels run it, where that is asked for.
     varlen: Option<VarlenAttention>,
+    cursor: AttentionCursor,
     plan: Plan,
     /// What layers take by tokens and by sequences, and what they take in the step at hand, in order of their slots.
     by_tokens: Rc<LayerTimes>,
@@ -246,6 +252,10 @@ struct Plan {
     head: Vec<LayerPlan>,
     /// The layer of a block that is attention, where nothing else of a pass is.
     attention: Option<Layer>,
+    /// Whether any is attention.
+    has_attention: bool,
+    /// Whether ranks meet.
+    has_collectives: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -285,7 +295,8 @@ impl Plan {
             [&prologue, &block, &head].into_iter().flatten().filter(is_attention).map(|plan| plan.layer).collect();
         let in_block: Vec<Layer> = block.iter().filter(is_attention).map(|plan| plan.layer).collect();
         let attention = in_block.first().copied().filter(|_| in_block.len() == 1 && all.len() == 1);
-        Self { prologue, pre_attn: num_before, block, head, attention }
+        let has_collectives = spec.tp > 1 || spec.ep > 1;
+        Self { prologue, pre_attn: num_before, block, head, attention, has_attention: !all.is_empty(), has_collectives }
     }
 }
 
@@ -340,6 +351,7 @@ impl<'d> PassBuilder<'d> {
             first_expert_rank,
             num_blocks,
             varlen,
+            cursor: AttentionCursor::default(),
             plan,
             by_tokens: shared.get(&spec.latency, GrowsWith::Tokens, token_layers),
             by_sequences: shared.get(&spec.latency, GrowsWith::Sequences, sequence_layers),
@@ -390,14 +402,16 @@ impl<'d> PassBuilder<'d> {
             Polling::Reference => batch.recall_bytes,
         };
         pass.expert_weight_bytes = self.expert_weight_bytes;
+        pass.has_collectives = self.plan.has_collectives;
     }
 
     fn build_lane(&mut self, batch: &Batch, wave: WaveShape, lane: &mut Lane) {
         let spec = self.spec;
         let StepShape { tokens, sequences, .. } = batch.shape;
         let size = StepSize { tokens, sequences, wave_tokens: wave.tokens };
+        let asks = spec.pim.is_none() && self.plan.has_attention;
+        let attention = if asks { self.attention(batch, wave) + wave.launch_gap } else { Duration::ZERO };
         if self.latest == Some(size) {
-            let attention = self.attention(batch, wave) + wave.launch_gap;
             for op in &mut lane.block {
                 match op {
                     Op::Compute { layer, time, .. } if self.plan.attention == Some(*layer) => *time = attention,
@@ -405,7 +419,7 @@ impl<'d> PassBuilder<'d> {
                 }
             }
         } else {
-            self.describe(batch, wave, lane);
+            self.describe(batch, wave, attention, lane);
             // Steps with attention in memory differ in their ops too.
             self.latest = (spec.pim.is_none() && self.plan.attention.is_some()).then_some(size);
         }
@@ -415,19 +429,19 @@ impl<'d> PassBuilder<'d> {
     }
 
     /// Describes everything but the experts' times and the KV that is sent on.
-    fn describe(&mut self, batch: &Batch, wave: WaveShape, lane: &mut Lane) {
+    fn describe(&mut self, batch: &Batch, wave: WaveShape, attention: Duration, lane: &mut Lane) {
         let (spec, shape) = (self.spec, &batch.shape);
         self.by_tokens.write(shape.tokens, &mut self.token_times);
         self.by_sequences.write(shape.sequences, &mut self.sequence_times);
         let (pre_attn, post_attn) = self.plan.block.split_at(self.plan.pre_attn);
         lane.block.clear();
-        self.push_layers(pre_attn, batch, wave, &mut lane.block);
+        self.push_layers(pre_attn, batch, wave, attention, &mut lane.block);
         lane.pre_attn = lane.block.len();
-        self.push_layers(post_attn, batch, wave, &mut lane.block);
+        self.push_layers(post_attn, batch, wave, attention, &mut lane.block);
         lane.prologue.clear();
-        self.push_layers(&self.plan.prologue, batch, wave, &mut lane.prologue);
+        self.push_layers(&self.plan.prologue, batch, wave, attention, &mut lane.prologue);
         lane.head.clear();
-        self.push_layers(&self.plan.head, batch, wave, &mut lane.head);
+        self.push_layers(&self.plan.head, batch, wave, attention, &mut lane.head);
         let sizes = |plan: Option<&LayerPlan>| plan.map(|plan| sizes(spec, plan.layer, shape.tokens));
         lane.input_bytes = sizes(self.plan.prologue.first()).map_or(0, |sizes| sizes.input);
         lane.output_bytes = sizes(self.plan.head.last()).map_or(0, |sizes| sizes.output);
@@ -435,7 +449,15 @@ impl<'d> PassBuilder<'d> {
         lane.num_ranks = spec.tp as usize;
     }
 
-    fn push_layers(&self, layers: &[LayerPlan], batch: &Batch, wave: WaveShape, ops: &mut Vec<Op>) {
+    /// Pushes the ops of some layers; `attention` is how long that takes.
+    fn push_layers(
+        &self,
+        layers: &[LayerPlan],
+        batch: &Batch,
+        wave: WaveShape,
+        attention: Duration,
+        ops: &mut Vec<Op>,
+    ) {
         let (spec, shape) = (self.spec, &batch.shape);
         for &LayerPlan { layer, time, weight_bytes } in layers {
             let time = match time {
@@ -450,7 +472,7 @@ impl<'d> PassBuilder<'d> {
                     }
                     spec.latency.attention(&prefill)
                 }
-                LayerTime::Attention => self.attention(batch, wave) + wave.launch_gap,
+                LayerTime::Attention => attention,
                 LayerTime::Experts => {
                     self.push_experts(wave.tokens, ops);
                     continue;
@@ -467,16 +489,16 @@ impl<'d> PassBuilder<'d> {
         }
     }
 
-    fn attention(&self, batch: &Batch, wave: WaveShape) -> Duration {
-        let latency = self.spec.latency.as_ref();
+    fn attention(&mut self, batch: &Batch, wave: WaveShape) -> Duration {
+        let (latency, cursor) = (self.spec.latency.as_ref(), &mut self.cursor);
         let Some(varlen) = self.varlen.as_ref().filter(|_| !batch.is_empty()) else {
-            return latency.attention(&batch.shape.attention());
+            return latency.attention_from(&batch.shape.attention(), cursor);
         };
         let chunks = batch.scheduled.iter().filter(|scheduled| scheduled.tokens > 1);
         let chunks = chunks.map(|scheduled| (scheduled.tokens, scheduled.history));
         let decodes = batch.decodes();
         let launched = if wave.is_captured { wave.tokens } else { decodes.count };
-        varlen.time(latency, chunks, &decodes, launched)
+        varlen.time(latency, chunks, &decodes, launched, cursor)
     }
 
     fn push_experts(&self, group_tokens: u64, ops: &mut Vec<Op>) {

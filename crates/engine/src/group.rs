@@ -154,10 +154,12 @@ impl<'d> Group<'d> {
         }
     }
 
-    /// Takes the touched members, in order.
+    /// Takes the touched members, in order; `members` must be empty.
     pub(crate) fn take_touched(&mut self, members: &mut Vec<usize>) {
-        members.append(&mut self.touched);
-        members.sort_unstable();
+        mem::swap(members, &mut self.touched);
+        if members.len() > 1 {
+            members.sort_unstable();
+        }
         members.iter().for_each(|&member| self.seats[member].is_touched = false);
     }
 
@@ -345,6 +347,9 @@ impl<'d> Group<'d> {
         let spec = self.builders[0].spec();
         self.latest_bytes = hidden_state_bytes(&spec.model, padded_tokens, spec.element_bytes);
         self.totals.waves += 1;
+        if !self.passes_of_members[0].has_collectives {
+            return;
+        }
         for (collective, times) in self.passes_of_members[0].collectives() {
             let kind = CollectiveKind::ALL.iter().position(|&kind| kind == collective.kind);
             self.totals.collective_bytes[kind.expect("ALL has every kind")] += collective.bytes * times;

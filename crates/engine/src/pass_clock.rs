@@ -61,7 +61,7 @@ impl PassClock {
 
     /// Runs one pass, of one member each. `at` holds when each rank starts, and after it when each is through.
     pub(crate) fn run(&mut self, passes: &[ForwardPass], at: &mut [Instant]) {
-        if passes.iter().all(ForwardPass::blocks_are_alike) && !meets(&passes[0]) {
+        if passes.iter().all(ForwardPass::blocks_are_alike) && !passes[0].has_collectives {
             return self.run_apart(passes, at);
         }
         self.run_part(passes, 0, |lane| &lane.prologue, at);
@@ -214,13 +214,6 @@ impl PassClock {
             before.iter().zip(after).all(|(&before, &after)| after - before == shift)
         })
     }
-}
-
-/// Whether a pass has a collective.
-fn meets(pass: &ForwardPass) -> bool {
-    let lane = &pass.lanes[0];
-    let mut ops = [&lane.block, &lane.head, &lane.prologue].into_iter().flatten();
-    ops.any(|op| matches!(op, Op::Collective(_)))
 }
 
 /// Delays every rank by `times` its delay since `before`.

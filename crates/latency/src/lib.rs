@@ -34,6 +34,12 @@ pub struct AttentionShape {
     pub kv_decode_min: u64,
 }
 
+/// Where the latest question about attention was answered.
+#[derive(Clone, Debug, Default)]
+pub struct AttentionCursor {
+    place: Option<measured::Place>,
+}
+
 /// How long one op takes, for one model on one GPU type at one tensor-parallel degree.
 ///
 /// # Panics
@@ -50,6 +56,13 @@ pub trait OpLatency: Send + Sync + std::fmt::Debug {
 
     /// The time of attention.
     fn attention(&self, shape: &AttentionShape) -> Duration;
+
+    /// The same for who asks of step after step, most of which are like the one before. A cursor belongs to one source of
+    /// times; it changes nothing but how fast the answer comes.
+    fn attention_from(&self, shape: &AttentionShape, cursor: &mut AttentionCursor) -> Duration {
+        let _ = cursor;
+        self.attention(shape)
+    }
 
     /// The time of the experts of one expert-parallel rank that `tokens` tokens reach, on `active_experts` experts.
     /// Zero when no token reaches it.

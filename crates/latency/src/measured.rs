@@ -15,6 +15,7 @@ mod samples;
 mod skew;
 mod tables;
 
+pub(crate) use attention::Place;
 pub use bundle::{Bundle, NoProfile};
 pub use catalogue::{BundleName, Catalogue};
 pub use meta::ProfiledLimits;

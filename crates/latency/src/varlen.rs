@@ -9,7 +9,7 @@
 
 use units::Duration;
 
-use crate::{AttentionShape, OpLatency};
+use crate::{AttentionCursor, AttentionShape, OpLatency};
 
 /// KV lengths between which marginal times are taken.
 const SHORT_KV: u64 = 1024;
@@ -78,13 +78,14 @@ impl VarlenAttention {
 
     /// The time of a step's attention: `chunks` of prompts, each its new tokens and those whose KV is there, and its
     /// decodes, of which the longest have to be known as far as [`num_longest`](Self::num_longest) says.
-    /// `captured_decodes` is what they are padded to; it decides over splitting.
+    /// `captured_decodes` is what they are padded to; it decides over splitting. `cursor` is that of `latency`.
     pub fn time(
         &self,
         latency: &dyn OpLatency,
         chunks: impl IntoIterator<Item = (u64, u64)>,
         decodes: &Decodes<'_>,
         captured_decodes: u64,
+        cursor: &mut AttentionCursor,
     ) -> Duration {
         let mean = decodes.sum.checked_div(decodes.count).unwrap_or(0);
         let mut longest: Option<(Duration, (u64, u64))> = None;
@@ -106,12 +107,12 @@ impl VarlenAttention {
             return latency.attention(&even(tokens, history, decodes.count, mean)) + more;
         }
         match self.uneven.filter(|uneven| captured_decodes >= uneven.least_decodes) {
-            Some(uneven) => latency.attention(&even(0, 0, decodes.count, mean)) + uneven.tail(decodes),
-            None => latency.attention(&AttentionShape {
-                kv_decode_max: decodes.max,
-                kv_decode_min: decodes.min,
-                ..even(0, 0, decodes.count, mean)
-            }),
+            Some(uneven) => latency.attention_from(&even(0, 0, decodes.count, mean), cursor) + uneven.tail(decodes),
+            None => {
+                let (kv_decode_max, kv_decode_min) = (decodes.max, decodes.min);
+                let shape = AttentionShape { kv_decode_max, kv_decode_min, ..even(0, 0, decodes.count, mean) };
+                latency.attention_from(&shape, cursor)
+            }
         }
     }
 }
@@ -199,7 +200,7 @@ mod tests {
             min: longest.last().copied().unwrap_or(0),
             longest: &longest[..longest.len().min(varlen.num_longest())],
         };
-        varlen.time(kernel, chunks.iter().copied(), &decodes, captured).ns()
+        varlen.time(kernel, chunks.iter().copied(), &decodes, captured, &mut AttentionCursor::default()).ns()
     }
 
     #[test]

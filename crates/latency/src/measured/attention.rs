@@ -14,7 +14,7 @@ use diagnostics::{Fault, Faults};
 
 use super::csv::{self, Cells, Rows};
 use super::points::Points;
-use super::tables::{Bracket, KeyQuestions, Sheets, whole_ns};
+use super::tables::{Bracket, KeyQuestions, RowsAt, Sheets, whole_ns};
 
 /// More corners than this are no grid; each may cost a search for its nearest pair.
 const CORNERS_MAX: usize = 1 << 14;
@@ -91,18 +91,51 @@ impl AttentionGrid {
         })
     }
 
-    /// The time in whole ns when every decode has `kv` tokens of KV, for each of several `kv`.
-    pub(crate) fn times_ns<const N: usize>(&self, prefill: u64, history: u64, decodes: u64, kv: [u64; N]) -> [u64; N] {
-        let decodes = Bracket::of(&self.decodes_axis, decodes);
-        let mut kv = KeyQuestions::new(kv);
-        let times_ns = Bracket::of(&self.prefill_axis, prefill).blend_all(|prefill| {
-            decodes.blend_all(|decodes| {
-                let sheet = self.corners[prefill * self.decodes_axis.len() + decodes];
-                self.sheets.times_ns(sheet as usize, history, &mut kv)
-            })
-        });
+    /// The time in whole ns when every decode has `kv` tokens of KV, for each of two `kv`. `place` is where the question
+    /// before fell in this grid; what has not changed is not looked up again.
+    pub(crate) fn times_ns(
+        &self,
+        [prefill, history, decodes]: [u64; 3],
+        kv: [u64; 2],
+        place: &mut Option<Place>,
+    ) -> [u64; 2] {
+        let shape = [prefill, history, decodes];
+        let place = match place {
+            Some(place) if place.shape == shape => {
+                place.kv.ask(kv, &self.sheets);
+                place
+            }
+            place => place.insert(self.place(shape, kv)),
+        };
+        let Place { prefill, decodes, rows, kv, .. } = place;
+        let times_ns = prefill
+            .blend_ends(|prefill| decodes.blend_ends(|decodes| self.sheets.times_between(&rows[prefill][decodes], kv)));
         times_ns.map(whole_ns)
     }
+
+    fn place(&self, shape: [u64; 3], kv: [u64; 2]) -> Place {
+        let [prefill, history, decodes] = shape;
+        let prefill = Bracket::of(&self.prefill_axis, prefill);
+        let decodes = Bracket::of(&self.decodes_axis, decodes);
+        let rows_at = |prefill: usize, decodes: usize| {
+            let sheet = self.corners[prefill * self.decodes_axis.len() + decodes];
+            self.sheets.rows_at(sheet as usize, history)
+        };
+        let rows = prefill.map_ends(|prefill| decodes.map_ends(|decodes| rows_at(prefill, decodes)));
+        Place { shape, prefill, decodes, rows, kv: KeyQuestions::new(kv) }
+    }
+}
+
+/// Where a question fell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Prefill tokens, their history, and decodes.
+    shape: [u64; 3],
+    prefill: Bracket,
+    decodes: Bracket,
+    /// By prefill tokens and decodes.
+    rows: [[RowsAt; 2]; 2],
+    kv: KeyQuestions<2>,
 }
 
 /// The different values among `values`, sorted.
@@ -152,17 +185,57 @@ mod tests {
         let grid = grid(&rows);
         for (prefill, history, decodes, kv) in [(16, 0, 1, 16), (24, 32, 3, 40), (32, 64, 4, 64), (64, 128, 8, 256)] {
             assert_eq!(
-                grid.times_ns(prefill.into(), history.into(), decodes.into(), [kv.into(), 16]),
+                grid.times_ns([prefill, history, decodes].map(u64::from), [kv.into(), 16], &mut None),
                 [time(prefill, history, decodes, kv), time(prefill, history, decodes, 16)].map(u64::from)
             );
         }
-        assert_eq!(grid.times_ns(0, 0, 0, [0]), [u64::from(time(16, 0, 1, 16))], "clamped below on every axis");
+        assert_eq!(
+            grid.times_ns([0; 3], [0; 2], &mut None),
+            [u64::from(time(16, 0, 1, 16)); 2],
+            "clamped below on every axis"
+        );
+    }
+
+    /// A question is answered the same whatever was asked before.
+    #[test]
+    fn places_make_no_difference() {
+        let mut rows = Vec::new();
+        for (prefill, decodes) in [(0, 1), (0, 8), (16, 0), (16, 1), (64, 8)] {
+            for history in [0, 128] {
+                for kv in [16, 64, 256, 1024].into_iter().skip((prefill / 16 % 2) as usize) {
+                    let ns = f64::from(prefill * 3 + decodes * 7 + history + kv * kv % 977);
+                    rows.push((prefill, history, decodes, kv, ns));
+                }
+            }
+        }
+        let grid = grid(&rows);
+        let mut place = None;
+        let mut state = 1_u64;
+        let mut draw = |bound: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % bound
+        };
+        let mut kv = 0;
+        for _ in 0..20_000 {
+            let shape = [[0, 0, 20, 80][draw(4) as usize], [0, 100][draw(2) as usize], draw(3)];
+            for _ in 0..draw(8) {
+                kv = if draw(20) == 0 { draw(3000) } else { kv + draw(3) };
+                let kv = [kv, kv + draw(100)];
+                assert_eq!(
+                    grid.times_ns(shape, kv, &mut place),
+                    grid.times_ns(shape, kv, &mut None),
+                    "{shape:?} {kv:?}"
+                );
+            }
+        }
     }
 
     #[test]
     fn the_nearest_pair_stands_in() {
         let grid = grid(&[(0, 0, 1, 0, 10.0), (16, 0, 0, 0, 100.0), (16, 0, 1, 0, 200.0)]);
-        let check = |prefill, decodes, expected| assert_eq!(grid.times_ns(prefill, 0, decodes, [0]), [expected]);
+        let check = |prefill, decodes, expected| {
+            assert_eq!(grid.times_ns([prefill, 0, decodes], [0; 2], &mut None), [expected; 2])
+        };
         check(0, 0, 10); // (0, 0) is missing; (0, 1) is one away
         check(8, 0, 55); // between that and (16, 0)
         check(8, 1, 105);
@@ -176,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_first_sample_of_a_place_counts() {
-        assert_eq!(grid(&[(0, 0, 1, 16, 10.0), (0, 0, 1, 16, 99.0)]).times_ns(0, 0, 1, [16]), [10]);
+        assert_eq!(grid(&[(0, 0, 1, 16, 10.0), (0, 0, 1, 16, 99.0)]).times_ns([0, 0, 1], [16; 2], &mut None), [10; 2]);
     }
 
     #[test]

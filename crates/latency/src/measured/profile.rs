@@ -10,7 +10,7 @@ use super::attention::AttentionGrid;
 use super::degree::{Degree, Experts, LayerCurves};
 use super::skew::SkewFit;
 use super::tables::{Curve, round_half_even};
-use crate::{AttentionShape, OpLatency};
+use crate::{AttentionCursor, AttentionShape, OpLatency};
 
 /// Measured times, looked up.
 ///
@@ -77,11 +77,6 @@ impl Profile {
     pub fn missing_layers(&self) -> &[Layer] {
         &self.missing_layers
     }
-
-    /// Attention whose decodes all have `kv` tokens of KV, in ns, for each of several `kv`.
-    fn attention_ns<const N: usize>(&self, shape: &AttentionShape, kv: [u64; N]) -> [u64; N] {
-        self.attention.times_ns(shape.prefill_tokens, shape.prefill_history, shape.num_decodes, kv)
-    }
 }
 
 /// The time on `layer`'s curve; the least question is 1, since a padded step runs at least one row.
@@ -105,13 +100,18 @@ impl OpLatency for Profile {
     }
 
     fn attention(&self, shape: &AttentionShape) -> Duration {
+        self.attention_from(shape, &mut AttentionCursor::default())
+    }
+
+    fn attention_from(&self, shape: &AttentionShape, cursor: &mut AttentionCursor) -> Duration {
         let is_even = shape.num_decodes <= 1 || shape.kv_decode_max == shape.kv_decode_mean;
         let alpha = if is_even { 0.0 } else { self.skew.alpha(shape) };
+        let place = [shape.prefill_tokens, shape.prefill_history, shape.num_decodes];
+        let kv = [shape.kv_decode_mean, shape.kv_decode_max];
+        let [mean_ns, max_ns] = self.attention.times_ns(place, kv, &mut cursor.place);
         if alpha == 0.0 {
-            let [mean_ns] = self.attention_ns(shape, [shape.kv_decode_mean]);
             return Duration::from_ns(mean_ns);
         }
-        let [mean_ns, max_ns] = self.attention_ns(shape, [shape.kv_decode_mean, shape.kv_decode_max]);
         // Measurements waver: where the longer one looks faster there is nothing to correct by.
         if max_ns <= mean_ns {
             return Duration::from_ns(mean_ns);

@@ -17,16 +17,30 @@ pub(crate) struct Bracket {
 }
 
 impl Bracket {
+    /// The first point of an axis.
+    pub(crate) const FIRST: Self = Self { low: 0, high: 0, weight: 0.0 };
+
     /// Brackets `question` on a strictly increasing `axis` that is not empty.
     pub(crate) fn of(axis: &[u32], question: u64) -> Self {
         let above = axis.partition_point(|&point| u64::from(point) <= question);
         if above == 0 || axis.len() == 1 {
-            return Self { low: 0, high: 0, weight: 0.0 };
+            return Self::FIRST;
         }
         let high = above.min(axis.len() - 1);
         let low = high - 1;
         let (from, to) = (u64::from(axis[low]), u64::from(axis[high]));
         Self { low, high, weight: (question - from) as f64 / (to - from) as f64 }
+    }
+
+    /// Brackets `question` where it was bracketed last, if it is still there.
+    fn of_again(self, axis: &[u32], question: u64) -> Self {
+        if self.low < self.high && self.high < axis.len() {
+            let (from, to) = (u64::from(axis[self.low]), u64::from(axis[self.high]));
+            if (from..to).contains(&question) {
+                return Self { weight: (question - from) as f64 / (to - from) as f64, ..self };
+            }
+        }
+        Self::of(axis, question)
     }
 
     /// Blends what `time` says of the two points.
@@ -37,13 +51,24 @@ impl Bracket {
 
     /// The same for several times at once.
     pub(crate) fn blend_all<const N: usize>(self, mut times: impl FnMut(usize) -> [f64; N]) -> [f64; N] {
-        let low = times(self.low);
+        self.blend_ends(|end| times([self.low, self.high][end]))
+    }
+
+    /// The same of what `times` says of the lower end, 0, and the upper, 1.
+    pub(crate) fn blend_ends<const N: usize>(self, mut times: impl FnMut(usize) -> [f64; N]) -> [f64; N] {
+        let low = times(0);
         // On a point (often: 0 prefill tokens, 1 decode) the other end has no weight and need not be looked up.
         if self.weight == 0.0 {
             return low;
         }
-        let high = times(self.high);
+        let high = times(1);
         std::array::from_fn(|index| low[index] + self.weight * (high[index] - low[index]))
+    }
+
+    /// What `map` makes of its two points; of the lower one twice where the upper has no weight.
+    pub(crate) fn map_ends<T: Copy>(self, map: impl Fn(usize) -> T) -> [T; 2] {
+        let low = map(self.low);
+        [low, if self.weight == 0.0 { low } else { map(self.high) }]
     }
 }
 
@@ -98,7 +123,7 @@ pub(crate) struct Sheets {
 }
 
 /// Questions along the keys, and where they fall on those of the row asked last: rows that share keys are bracketed once.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyQuestions<const N: usize> {
     questions: [u64; N],
     brackets: [Bracket; N],
@@ -108,8 +133,27 @@ pub(crate) struct KeyQuestions<const N: usize> {
 
 impl<const N: usize> KeyQuestions<N> {
     pub(crate) fn new(questions: [u64; N]) -> Self {
-        Self { questions, brackets: [Bracket { low: 0, high: 0, weight: 0.0 }; N], keys: (0, 0) }
+        Self { questions, brackets: [Bracket::FIRST; N], keys: (0, 0) }
     }
+
+    /// Asks others, which are likely to fall where these did.
+    pub(crate) fn ask(&mut self, questions: [u64; N], sheets: &Sheets) {
+        let keys = self.keys.0 as usize..(self.keys.0 + self.keys.1) as usize;
+        for ((bracket, asked), question) in self.brackets.iter_mut().zip(&mut self.questions).zip(questions) {
+            if keys.is_empty() || *asked == question {
+                continue;
+            }
+            *bracket = bracket.of_again(&sheets.keys[keys.clone()], question);
+        }
+        self.questions = questions;
+    }
+}
+
+/// Two neighbouring rows of a sheet, and a place between them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RowsAt {
+    bracket: Bracket,
+    spans: [Span; 2],
 }
 
 /// Where the points of a row stand.
@@ -159,10 +203,20 @@ impl Sheets {
 
     /// The same for several keys at once.
     pub(crate) fn times_ns<const N: usize>(&self, sheet: usize, row: u64, keys: &mut KeyQuestions<N>) -> [f64; N] {
+        self.times_between(&self.rows_at(sheet, row), keys)
+    }
+
+    /// The rows of a sheet around `row`.
+    pub(crate) fn rows_at(&self, sheet: usize, row: u64) -> RowsAt {
         let rows = self.row_starts[sheet] as usize..self.row_starts[sheet + 1] as usize;
-        let spans = &self.spans[rows.clone()];
-        Bracket::of(&self.rows[rows], row).blend_all(|row| {
-            let span = spans[row];
+        let bracket = Bracket::of(&self.rows[rows.clone()], row);
+        RowsAt { bracket, spans: [self.spans[rows.start + bracket.low], self.spans[rows.start + bracket.high]] }
+    }
+
+    /// The time between two rows in ns, not yet whole, for each of several keys.
+    pub(crate) fn times_between<const N: usize>(&self, rows: &RowsAt, keys: &mut KeyQuestions<N>) -> [f64; N] {
+        rows.bracket.blend_ends(|end| {
+            let span = rows.spans[end];
             if keys.keys != (span.keys_start, span.len) {
                 let axis = &self.keys[span.keys()];
                 keys.brackets = keys.questions.map(|question| Bracket::of(axis, question));
