@@ -349,6 +349,9 @@ pub(crate) struct OutputArgs {
     /// Say nothing but errors, and the summary only as JSON where that is asked for.
     #[arg(long, short)]
     pub(crate) quiet: bool,
+    /// Tell on standard error, at the end, where the run spent its own time.
+    #[arg(long)]
+    pub(crate) timings: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]

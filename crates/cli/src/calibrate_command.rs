@@ -116,6 +116,7 @@ fn experiment(path: &Path, options: &CalibrateArgs) -> Result<Experiment, Faults
         (args.output.output.is_some(), "--output"),
         (args.output.output_stamps, "--output-stamps"),
         (args.output.no_itl, "--no-itl"),
+        (args.output.timings, "--timings"),
         (args.output.interval_output.is_some(), "--interval-output"),
         (args.output.chakra_dir.is_some(), "--chakra-dir"),
     ] {

@@ -15,6 +15,7 @@ mod refused;
 mod replay_command;
 mod run;
 mod schedule;
+mod timings;
 mod traces;
 
 use std::io;

@@ -16,6 +16,7 @@ use crate::args::{EngineArgs, EngineName, Format, RunArgs};
 use crate::console::{Console, OutputFiles};
 use crate::recordings;
 use crate::refused::refused_flags;
+use crate::timings::Timings;
 
 /// Requests that don't fit are told one by one up to so many.
 const UNFIT_REQUESTS_MAX: usize = 20;
@@ -25,7 +26,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
 }
 
 fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
-    let Job { loaded, workload, preset, routes, files } = job;
+    let Job { loaded, workload, preset, routes, files, mut timings } = job;
     let mut layout = Layout::of(&loaded.deployment);
     layout.engine.preset = preset;
     let mut console = Console::new(&args.output, &layout, workload.num_requests, files);
@@ -41,14 +42,20 @@ fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
     // Results of a workload that broke off are none, not even that requests wait for ever.
     entries.finish()?;
     let totals = totals.map_err(Failure::Stuck)?;
+    timings.end(Timings::SIMULATION);
     let watched = console.finish(&totals);
     watched.files.commit()?;
+    timings.end("rows left, files in place");
     let summary = || Summary::new(&layout, &watched.statistics, watched.intervals.power(), &totals);
     let mut out = io::stdout().lock();
     match args.output.format {
         Format::Json => write!(out, "{}", report::summary_json(&summary()))?,
         Format::Text if args.output.quiet => {}
         Format::Text => write!(out, "{}", report::summary_table(&summary()))?,
+    }
+    timings.end("summary");
+    if args.output.timings {
+        eprint!("{}", timings.of(&totals));
     }
     Ok(())
 }
@@ -62,11 +69,13 @@ pub(crate) struct Job {
     /// Where each request goes, where that is recorded.
     pub(crate) routes: Option<RoutingTable>,
     files: OutputFiles,
+    timings: Timings,
 }
 
 impl Job {
     /// Reads all inputs, and tells all their faults at once. Up to `kept_bytes_max` bytes of entries stay in memory.
     pub(crate) fn prepare(args: &RunArgs, kept_bytes_max: usize) -> Result<Self, Faults> {
+        let mut timings = Timings::begin();
         let mut faults = refused_flags(args);
         let Some(example) = keep(example(args).map_err(Faults::from), &mut faults) else { return Err(faults) };
         check_outputs(args, &mut faults);
@@ -75,6 +84,7 @@ impl Job {
         if let (Some(path), Some(loaded)) = (&args.routing.expert_routing_file, &mut loaded) {
             keep(recordings::route_experts(path, &mut loaded.deployment), &mut faults);
         }
+        timings.end("cluster and operator times");
         let (workload, unfit) = read_workload(args, example, loaded.as_ref(), kept_bytes_max);
         let mut workload = keep(workload, &mut faults);
         if let (Some(path), Some(workload)) = (&args.input.arrivals_from, &mut workload) {
@@ -90,7 +100,8 @@ impl Job {
         // The output comes last, so that nothing is created for a run that can't be.
         let (Some(loaded), Some(workload), true) = (loaded, workload, faults.is_empty()) else { return Err(faults) };
         let files = OutputFiles::create(&args.output, &loaded.deployment)?;
-        Ok(Self { loaded, workload, preset, routes, files })
+        timings.end("workload");
+        Ok(Self { loaded, workload, preset, routes, files, timings })
     }
 }
 

@@ -43,6 +43,37 @@ fn a_run_without_arguments() {
 }
 
 #[test]
+fn timings_come_beside_the_results() {
+    let folder = Folder::new();
+    let said = folder.run(&["run", "--quiet", "--format", "json", "--timings"]);
+    assert_eq!(said.stdout, folder.run(&["run", "--quiet", "--format", "json"]).stdout);
+    let lines: Vec<&str> = said.stderr.lines().collect();
+    let names: Vec<_> = lines.iter().map(|line| line.split("  ").next().unwrap_or_default()).collect();
+    let stretches = ["cluster and operator times", "workload", "simulation, rows as they come"];
+    assert_eq!(names[1..4], stretches, "{said}");
+    assert!(said.stderr.contains("simulated per second: "), "{said}");
+}
+
+#[test]
+fn columns_can_be_left_out() {
+    let folder = Folder::new();
+    let (_, whole) = everything(&folder, &["--output-stamps"]);
+    let (_, short) = everything(&folder, &["--output-stamps", "--no-itl"]);
+    // A list is in quotes, or has no commas.
+    let without = |line: &str| match (line.find('"'), line.rfind('"')) {
+        (Some(start), Some(end)) => format!("{}{}", &line[..start - 1], &line[end + 1..]),
+        _ => line
+            .split(',')
+            .enumerate()
+            .filter(|&(index, _)| index != 11)
+            .map(|(_, cell)| cell)
+            .collect::<Vec<_>>()
+            .join(","),
+    };
+    assert_eq!(short.lines().collect::<Vec<_>>(), whole.lines().map(without).collect::<Vec<_>>());
+}
+
+#[test]
 fn examples_in_full_and_in_short() {
     let folder = Folder::new();
     let list = folder.run(&["examples"]);
