@@ -59,9 +59,48 @@ pub(crate) struct Lane {
     num_ranks: usize,
     /// Bytes of one block's KV that each rank of a prefill instance sends on.
     pub(crate) kv_bytes: u64,
+    /// What each rank computes in the whole pass beside its experts, less the attention that stands at `attention_place`.
+    computing_beside: Duration,
+    attention: Duration,
+    /// Where in the block attention is, if it is the only one of the pass.
+    attention_place: Option<usize>,
+    /// Layers of experts in the whole pass.
+    num_expert_layers: u64,
 }
 
 impl Lane {
+    /// How long each rank computes in a pass of `num_blocks` blocks beside its experts.
+    pub(crate) fn computing(&self, num_blocks: usize) -> Duration {
+        self.computing_beside + self.attention * num_blocks as u64
+    }
+
+    /// Layers of experts in the whole pass.
+    pub(crate) fn num_expert_layers(&self) -> u64 {
+        self.num_expert_layers
+    }
+
+    /// Has attention, which stands in one place, take another time.
+    fn set_attention(&mut self, attention: Duration) {
+        let place = self.attention_place.expect("there is one place");
+        let Op::Compute { time, .. } = &mut self.block[place] else { unreachable!("attention is computed") };
+        *time = attention;
+        self.attention = attention;
+    }
+
+    /// Adds up its ops, attention being that of `layer`.
+    fn add_up(&mut self, num_blocks: usize, layer: Option<Layer>) {
+        let is_attention = |op: &Op| matches!(*op, Op::Compute { layer: this, .. } if Some(this) == layer);
+        self.attention_place = self.block.iter().position(is_attention);
+        let time = |op: &Op| if let Op::Compute { time, .. } = *op { time } else { Duration::ZERO };
+        self.attention = self.attention_place.map_or(Duration::ZERO, |place| time(&self.block[place]));
+        let once: Duration = self.prologue.iter().chain(&self.head).map(time).sum();
+        let block: Duration = self.block.iter().map(time).sum();
+        self.computing_beside = once + (block - self.attention) * num_blocks as u64;
+        let num_experts = |ops: &[Op]| ops.iter().filter(|op| matches!(op, Op::Experts)).count() as u64;
+        let in_blocks = num_experts(&self.block) * num_blocks as u64;
+        self.num_expert_layers = num_experts(&self.prologue) + in_blocks + num_experts(&self.head);
+    }
+
     /// How long `rank`'s experts take in a block; zero for a rank that none of the tokens reached.
     pub(crate) fn expert_time(&self, block: usize, rank: usize) -> Duration {
         let block = if self.expert_times.len() <= self.num_ranks { 0 } else { block };
@@ -93,18 +132,15 @@ pub(crate) struct ForwardPass {
 impl ForwardPass {
     #[cfg(test)]
     pub(crate) fn of_parts(ops: Vec<Op>, num_blocks: usize, expert_times: Vec<Duration>, num_ranks: usize) -> Self {
-        let lane = Lane {
+        let mut lane = Lane {
             prologue: ops.clone(),
-            pre_attn: 0,
             head: ops.iter().rev().copied().collect(),
             block: ops,
-            input_bytes: 0,
-            output_bytes: 0,
-            pim: Vec::new(),
             expert_times,
             num_ranks,
-            kv_bytes: 0,
+            ..Lane::default()
         };
+        lane.add_up(num_blocks, None);
         let mut pass = Self { lanes: vec![lane], num_blocks, ..Self::default() };
         let has_collectives = pass.collectives().next().is_some();
         pass.has_collectives = has_collectives;
@@ -412,12 +448,7 @@ impl<'d> PassBuilder<'d> {
         let asks = spec.pim.is_none() && self.plan.has_attention;
         let attention = if asks { self.attention(batch, wave) + wave.launch_gap } else { Duration::ZERO };
         if self.latest == Some(size) {
-            for op in &mut lane.block {
-                match op {
-                    Op::Compute { layer, time, .. } if self.plan.attention == Some(*layer) => *time = attention,
-                    _ => {}
-                }
-            }
+            lane.set_attention(attention);
         } else {
             self.describe(batch, wave, attention, lane);
             // Steps with attention in memory differ in their ops too.
@@ -447,6 +478,7 @@ impl<'d> PassBuilder<'d> {
         lane.output_bytes = sizes(self.plan.head.last()).map_or(0, |sizes| sizes.output);
         lane.pim = spec.pim.map_or_else(Vec::new, |pim| pim::tasks(spec, &pim, batch));
         lane.num_ranks = spec.tp as usize;
+        lane.add_up(self.num_blocks, self.plan.attention);
     }
 
     /// Pushes the ops of some layers; `attention` is how long that takes.

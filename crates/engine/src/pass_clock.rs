@@ -79,10 +79,8 @@ impl PassClock {
     fn run_apart(&self, passes: &[ForwardPass], at: &mut [Instant]) {
         for (pass, ranks) in passes.iter().zip(at.chunks_mut(self.ranks_per_member)) {
             let lane = &pass.lanes[0];
-            let num_blocks = pass.num_blocks as u64;
-            let [prologue, block, head] = [&lane.prologue, &lane.block, &lane.head].map(|ops| alone(ops));
-            let computing = prologue.0 + block.0 * num_blocks + head.0;
-            let num_experts = prologue.1 + block.1 * num_blocks + head.1;
+            let computing = lane.computing(pass.num_blocks);
+            let num_experts = lane.num_expert_layers();
             for (rank, at) in ranks.iter_mut().enumerate() {
                 *at += computing;
                 if num_experts > 0 {
