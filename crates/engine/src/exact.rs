@@ -6,7 +6,7 @@
 //! the others).
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::BinaryHeap;
 
 use network::{DeviceQueue, Location};
 use units::{Duration, GroupId, InstanceId, Instant};
@@ -26,37 +26,70 @@ pub(crate) struct ExactClock<'d> {
     groups: Vec<GroupClock>,
 }
 
-/// What is known to happen. Events of one instant happen in this order, and then by whom they concern.
+/// What is known to happen, in one word. Events of one instant happen in the order of their kinds, and then by whom they
+/// concern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
+struct Event(u64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
     /// A rank is through its forward pass and stores its output.
-    Store { group: GroupId, rank: usize, wave: u64 },
+    Store { group: GroupId, rank: usize },
     /// The host of an instance has made a batch ready.
     Prepared { instance: InstanceId },
     /// All ranks of an instance have stored theirs.
     StepDone { instance: InstanceId },
 }
 
+impl Event {
+    /// Bits of a rank or an instance, of a group, and of the kind.
+    const LOW_BITS: u32 = 32;
+    const GROUP_BITS: u32 = 30;
+
+    fn kind(self) -> Kind {
+        let instance = InstanceId(self.0 as u32);
+        match self.0 >> (Self::LOW_BITS + Self::GROUP_BITS) {
+            0 => Kind::Store { group: GroupId((self.0 >> Self::LOW_BITS) as u32), rank: self.0 as u32 as usize },
+            1 => Kind::Prepared { instance },
+            _ => Kind::StepDone { instance },
+        }
+    }
+}
+
+impl From<Kind> for Event {
+    fn from(kind: Kind) -> Self {
+        let (kind, group, low) = match kind {
+            Kind::Store { group, rank } => (0, group.0, rank as u32),
+            Kind::Prepared { instance } => (1, 0, instance.0),
+            Kind::StepDone { instance } => (2, 0, instance.0),
+        };
+        assert!(group < 1 << Self::GROUP_BITS, "a billion groups");
+        Self((kind << Self::GROUP_BITS | u64::from(group)) << Self::LOW_BITS | u64::from(low))
+    }
+}
+
 #[derive(Debug)]
 struct GroupClock {
     pass: PassClock,
     ranks_per_member: usize,
+    members: Vec<MemberClock>,
     /// By rank, when it is free: when it is through with its latest pass.
     free: Vec<Instant>,
-    /// Waves begun.
+    /// By rank, the waves whose output it has stored.
+    num_stored: Vec<u64>,
+    /// Waves begun. Two may be under way: by whether their number is even, what each rank of them stores.
     num_waves: u64,
-    /// Those under way, oldest first.
-    waves: VecDeque<WaveStores>,
-    /// Lists of stores to be used again.
-    spare: Vec<Vec<(usize, Instant)>>,
+    output_bytes: [u64; 2],
 }
 
-/// What a wave has yet to store.
 #[derive(Debug)]
-struct WaveStores {
-    output_bytes: u64,
-    /// By member: ranks that have yet to store, and when the last one so far has.
-    stores: Vec<(usize, Instant)>,
+struct MemberClock {
+    instance: InstanceId,
+    /// The memory of its host, and that from which it has prefixes brought back.
+    host: Location,
+    recall_from: Location,
+    /// Of each wave under way: ranks that have yet to store, and when the last one so far has.
+    stores: [(usize, Instant); 2],
 }
 
 /// Whether the passes of an instance are single chains.
@@ -71,13 +104,20 @@ impl<'d> ExactClock<'d> {
             let ranks_per_member = first.tp as usize;
             // Only expert-parallel collectives reach past an instance, and only where the experts do.
             let members_meet = spec.members.len() > 1 && first.ep > first.tp;
+            let member = |&instance: &InstanceId| {
+                let spec = &deployment.instances[instance.index()];
+                let (host, recall_from) = (Location::Host(spec.node.0), spec.placement.recall_from);
+                MemberClock { instance, host, recall_from, stores: [(0, Instant::ZERO); 2] }
+            };
+            let num_ranks = ranks_per_member * spec.members.len();
             GroupClock {
                 pass: PassClock::new(spec.topology.clone(), deployment.system.clone(), ranks_per_member, members_meet),
                 ranks_per_member,
-                free: vec![Instant::ZERO; ranks_per_member * spec.members.len()],
+                members: spec.members.iter().map(member).collect(),
+                free: vec![Instant::ZERO; num_ranks],
+                num_stored: vec![0; num_ranks],
                 num_waves: 0,
-                waves: VecDeque::new(),
-                spare: Vec::new(),
+                output_bytes: [0; 2],
             }
         };
         Self {
@@ -102,73 +142,83 @@ impl<'d> ExactClock<'d> {
             && time == now
         {
             self.events.pop();
-            match event {
-                Event::Store { group, rank, wave } => self.store(group, rank, wave, now),
-                Event::Prepared { instance } => cluster.finish_preparation(instance, now, observer),
-                Event::StepDone { instance } => cluster.end_step(instance, now, observer),
+            match event.kind() {
+                Kind::Store { group, rank } => self.store(group, rank, now),
+                Kind::Prepared { instance } => cluster.finish_preparation(instance, now, observer),
+                Kind::StepDone { instance } => cluster.end_step(instance, now, observer),
             }
         }
         // Sessions whose tools take no time go on at once.
         cluster.route_arrivals(now);
         cluster.start_what_can(now, observer, |group, passes| self.start_wave(group, passes, now));
-        let prepared = |(time, instance)| Reverse((time, Event::Prepared { instance }));
+        let prepared = |(time, instance)| Reverse((time, Kind::Prepared { instance }.into()));
         self.events.extend(cluster.preparations().map(prepared));
         true
     }
 
-    fn store(&mut self, group: GroupId, rank: usize, wave: u64, now: Instant) {
+    fn store(&mut self, group: GroupId, rank: usize, now: Instant) {
         let clock = &mut self.groups[group.index()];
-        let member = rank / clock.ranks_per_member;
-        let instance = self.deployment.groups[group.index()].members[member];
-        let host = Location::Host(self.deployment.instances[instance.index()].node.0);
-        let oldest = clock.num_waves - clock.waves.len() as u64;
-        let wave = &mut clock.waves[(wave - oldest) as usize];
-        let stored = self.memory.serve(host, now, wave.output_bytes);
-        let (remaining, latest) = &mut wave.stores[member];
+        let member = &mut clock.members[rank / clock.ranks_per_member];
+        let wave = (clock.num_stored[rank] % 2) as usize;
+        clock.num_stored[rank] += 1;
+        let stored = self.memory.serve(member.host, now, clock.output_bytes[wave]);
+        let (remaining, latest) = &mut member.stores[wave];
         *remaining -= 1;
         *latest = stored.max(*latest);
         if *remaining == 0 {
-            self.events.push(Reverse((*latest, Event::StepDone { instance })));
-        }
-        while clock.waves.front().is_some_and(|wave| wave.stores.iter().all(|store| store.0 == 0)) {
-            let stored = clock.waves.pop_front();
-            clock.spare.extend(stored.map(|wave| wave.stores).map(emptied));
+            self.events.push(Reverse((*latest, Kind::StepDone { instance: member.instance }.into())));
         }
     }
 
     fn start_wave(&mut self, group: GroupId, passes: &[ForwardPass], now: Instant) {
         let clock = &mut self.groups[group.index()];
         let at = &mut clock.free;
+        let wave = (clock.num_waves % 2) as usize;
         let of_members = at.chunks_mut(clock.ranks_per_member);
-        let members = &self.deployment.groups[group.index()].members;
-        for ((pass, &instance), ranks) in passes.iter().zip(members).zip(of_members) {
-            let spec = &self.deployment.instances[instance.index()];
+        for ((pass, member), ranks) in passes.iter().zip(&mut clock.members).zip(of_members) {
             for at in ranks {
                 let recalled = match pass.recall_bytes {
                     0 => now,
-                    bytes => self.memory.serve(spec.placement.recall_from, now, bytes),
+                    bytes => self.memory.serve(member.recall_from, now, bytes),
                 };
-                let input = self.memory.serve(Location::Host(spec.node.0), now, pass.lanes[0].input_bytes);
+                let input = self.memory.serve(member.host, now, pass.lanes[0].input_bytes);
                 *at = recalled.max(input).max(*at);
             }
+            assert_eq!(member.stores[wave].0, 0, "two waves are under way at most");
+            member.stores[wave] = (clock.ranks_per_member, Instant::ZERO);
         }
         clock.pass.run(passes, at);
         if clock.num_waves == 0 {
             let warm_up = self.deployment.options.engine.vllm().map_or(Duration::ZERO, |vllm| vllm.warm_up);
             at.iter_mut().for_each(|at| *at += warm_up);
         }
-        let wave = clock.num_waves;
+        clock.output_bytes[wave] = passes[0].lanes[0].output_bytes;
         clock.num_waves += 1;
-        let mut stores = clock.spare.pop().unwrap_or_default();
-        stores.extend(passes.iter().map(|_| (clock.ranks_per_member, Instant::ZERO)));
-        clock.waves.push_back(WaveStores { output_bytes: passes[0].lanes[0].output_bytes, stores });
         for (rank, &time) in clock.free.iter().enumerate() {
-            self.events.push(Reverse((time, Event::Store { group, rank, wave })));
+            self.events.push(Reverse((time, Kind::Store { group, rank }.into())));
         }
     }
 }
 
-fn emptied<T>(mut list: Vec<T>) -> Vec<T> {
-    list.clear();
-    list
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_of_one_instant_come_by_kind_and_then_by_whom_they_concern() {
+        let store = |group, rank| Kind::Store { group: GroupId(group), rank };
+        let instance = InstanceId(u32::MAX);
+        let kinds = [
+            store(0, 7),
+            store(1, 0),
+            store((1 << 30) - 1, u32::MAX as usize),
+            Kind::Prepared { instance: InstanceId(3) },
+            Kind::Prepared { instance },
+            Kind::StepDone { instance: InstanceId(0) },
+            Kind::StepDone { instance },
+        ];
+        let events = kinds.map(Event::from);
+        assert!(events.is_sorted(), "{events:?}");
+        assert_eq!(events.map(Event::kind), kinds);
+    }
 }
