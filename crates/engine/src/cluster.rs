@@ -190,6 +190,12 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         self.seats[instance.index()]
     }
 
+    /// Reads what an event of an instance works on; what comes of it means nothing.
+    pub(crate) fn warm(&self, instance: InstanceId) -> u64 {
+        let (group, member) = self.seats[instance.index()];
+        self.instances[instance.index()].warm() ^ self.groups[group.index()].warm(member)
+    }
+
     /// Whether every request that has arrived is finished.
     pub(crate) fn is_empty(&self) -> bool {
         self.unfinished_requests == 0

@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::hint;
 
 use network::{DeviceQueue, Location};
 use units::{Duration, GroupId, InstanceId, Instant};
@@ -142,6 +143,7 @@ impl<'d> ExactClock<'d> {
             && time == now
         {
             self.events.pop();
+            self.warm_next(cluster);
             match event.kind() {
                 Kind::Store { group, rank } => self.store(group, rank, now),
                 Kind::Prepared { instance } => cluster.finish_preparation(instance, now, observer),
@@ -154,6 +156,21 @@ impl<'d> ExactClock<'d> {
         let prepared = |(time, instance)| Reverse((time, Kind::Prepared { instance }.into()));
         self.events.extend(cluster.preparations().map(prepared));
         true
+    }
+
+    /// Reads what the next event will work on. With many instances that is far away in memory by then, and comes near while
+    /// this event is worked on.
+    fn warm_next<I: Iterator<Item = Entry>>(&self, cluster: &Cluster<'d, I>) {
+        let Some(&Reverse((_, event))) = self.events.peek() else { return };
+        let instance = match event.kind() {
+            Kind::Store { group, rank } => {
+                let clock = &self.groups[group.index()];
+                hint::black_box((clock.num_waves, clock.free[rank], clock.num_stored[rank]));
+                clock.members[rank / clock.ranks_per_member].instance
+            }
+            Kind::Prepared { instance } | Kind::StepDone { instance } => instance,
+        };
+        hint::black_box(cluster.warm(instance));
     }
 
     fn store(&mut self, group: GroupId, rank: usize, now: Instant) {

@@ -147,6 +147,12 @@ impl ForwardPass {
         pass
     }
 
+    /// Reads what the next description works on; what comes of it means nothing.
+    pub(crate) fn warm(&self) -> u64 {
+        let lane = self.lanes.first();
+        self.hidden_bytes ^ lane.map_or(0, |lane| lane.kv_bytes ^ lane.input_bytes ^ lane.block.len() as u64)
+    }
+
     /// Whether every block takes the same time.
     pub(crate) fn blocks_are_alike(&self) -> bool {
         self.lanes.iter().all(|lane| lane.expert_times.len() <= lane.num_ranks)
@@ -407,6 +413,12 @@ impl<'d> PassBuilder<'d> {
 
     pub(crate) fn spec(&self) -> &'d InstanceSpec {
         self.spec
+    }
+
+    /// Reads what the next description works on; what comes of it means nothing.
+    pub(crate) fn warm(&self) -> u64 {
+        let size = self.latest.map_or(0, |size| size.tokens);
+        size ^ self.expert_weight_bytes ^ self.plan.block.len() as u64 ^ self.token_times.len() as u64
     }
 
     /// How many of the longest decodes of a batch it looks at.

@@ -116,6 +116,16 @@ impl<'d> Instance<'d> {
         }
     }
 
+    /// Reads what a step works on; what comes of it means nothing.
+    pub(crate) fn warm(&self) -> u64 {
+        let queues = self.waiting.len() ^ self.running.len() ^ self.arriving.len() ^ self.catching_up.len();
+        let lists = self.spare.len() ^ self.joined.len() ^ self.growing.len() ^ self.unsettled.1.len();
+        let counts = self.num_formed ^ self.num_ended ^ self.totals.generated_tokens ^ self.totals.dummy_steps;
+        let spec = self.spec.scheduler.max_num_batched_tokens ^ u64::from(self.spec.kv.num_blocks);
+        let kv = u64::from(self.kv.num_free());
+        (queues ^ lists) as u64 ^ counts ^ spec ^ kv ^ self.decoding.lengths(self.num_formed).sum ^ self.log.next()
+    }
+
     /// When its steps ended.
     pub(crate) fn log(&self) -> &StepLog {
         &self.log
