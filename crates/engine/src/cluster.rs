@@ -1,5 +1,5 @@
 //! Everything that is simulated, and what can happen to it. When things happen is the business of the clocks
-//! ([`crate::exact`], [`crate::detailed`], [`crate::polled`]).
+//! ([`crate::exact`], [`crate::staged`], [`crate::detailed`], [`crate::polled`]).
 
 use std::mem;
 

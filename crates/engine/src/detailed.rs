@@ -1,8 +1,8 @@
 //! Time as it is, event by event: for passes that are more than one chain of ops.
 //!
-//! Pipeline stages that overlap, KV that is sent on beside the computation, weights that are fetched ahead and attention
-//! in memory all compete for links and devices while a pass runs, so when a pass ends follows from events inside it. It
-//! runs on a [`Machine`]; everything around it is as with the closed form ([`crate::exact`]).
+//! KV that is sent on beside the computation, weights that are fetched ahead, attention in memory and messages on shared
+//! links all compete for links and devices while a pass runs, so when a pass ends follows from events inside it. It runs
+//! on a [`Machine`]; everything around it is as with the closed form ([`crate::exact`]).
 
 use std::rc::Rc;
 

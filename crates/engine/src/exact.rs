@@ -2,8 +2,8 @@
 //!
 //! A step is three stretches: each rank loads its input from host memory, runs the forward pass, stores its output.
 //! Host memory serves one request at a time, so a store is an event of its own: who comes first is known only when
-//! everybody's forward pass is timed. Only passes that are one chain of ops can be timed so ([`crate::detailed`] is for
-//! the others).
+//! everybody's forward pass is timed. Only passes that are one chain of ops can be timed so (those of
+//! pipelines are in [`crate::staged`], all others in [`crate::detailed`]).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -95,7 +95,12 @@ struct MemberClock {
 
 /// Whether the passes of an instance are single chains.
 pub(crate) fn runs_in_chains(instance: &InstanceSpec) -> bool {
-    instance.pp == 1 && instance.role != Role::Prefill && instance.pim.is_none() && instance.placement.needs_no_loads()
+    instance.pp == 1 && runs_as_chain(instance)
+}
+
+/// The same, but for pipeline stages.
+pub(crate) fn runs_as_chain(instance: &InstanceSpec) -> bool {
+    instance.role != Role::Prefill && instance.pim.is_none() && instance.placement.needs_no_loads()
 }
 
 impl<'d> ExactClock<'d> {

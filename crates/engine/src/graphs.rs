@@ -7,6 +7,7 @@
 //! There are two [`Layout`]s. They differ in what waits for what, never in what is done.
 
 use std::mem;
+use std::ops::Range;
 
 use model::Layer;
 use network::{Collective, CollectiveKind, Graph, Location, Op as Node};
@@ -215,16 +216,23 @@ fn num_busy_ranks(lane: &Lane, block: Option<usize>, num_ranks: u32) -> u32 {
     (0..num_ranks).filter(is_busy).count() as u32
 }
 
-/// Where each pipeline stage begins, and the end. Blocks are split evenly, remainders going to the stages before the
-/// last, which has the head too (vLLM's `get_pp_indices`).
-fn stage_bounds(lines: &[Line<'_>], num_blocks: usize, num_stages: usize) -> Vec<usize> {
+/// The blocks of each pipeline stage. They are split evenly, remainders going to the stages before the last, which has
+/// the head too (vLLM's `get_pp_indices`).
+pub(crate) fn stage_blocks(num_blocks: usize, num_stages: usize) -> impl Iterator<Item = Range<usize>> {
     let (least, remainder) = (num_blocks / num_stages, num_blocks % num_stages);
-    let takes_one_more = |stage: usize| stage + 1 < num_stages && stage + 1 + remainder >= num_stages;
+    let takes_one_more = move |stage: usize| stage + 1 < num_stages && stage + 1 + remainder >= num_stages;
+    (0..num_stages).scan(0, move |first, stage| {
+        let blocks = *first..*first + least + usize::from(takes_one_more(stage));
+        *first = blocks.end;
+        Some(blocks)
+    })
+}
+
+/// Where each pipeline stage begins, and the end.
+fn stage_bounds(lines: &[Line<'_>], num_blocks: usize, num_stages: usize) -> Vec<usize> {
     let mut bounds = vec![0];
-    let mut first_block = 0;
-    for stage in 0..num_stages - 1 {
-        first_block += least + usize::from(takes_one_more(stage));
-        let begins_stage = |line: &Line<'_>| line.block == Some(first_block);
+    for blocks in stage_blocks(num_blocks, num_stages).skip(1) {
+        let begins_stage = |line: &Line<'_>| line.block == Some(blocks.start);
         bounds.push(lines.iter().position(begins_stage).expect("every stage has a block"));
     }
     bounds.push(lines.len());

@@ -32,6 +32,7 @@ mod power;
 mod router;
 mod sequence;
 mod simulation;
+mod staged;
 mod tokens;
 mod vllm;
 

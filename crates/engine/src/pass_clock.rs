@@ -7,6 +7,7 @@
 //! the lateness of one goes round.
 
 use std::mem;
+use std::ops::Range;
 
 use network::{Collective, Plan, System, Topology};
 use rustc_hash::FxHashMap;
@@ -64,15 +65,37 @@ impl PassClock {
         if passes.iter().all(ForwardPass::blocks_are_alike) && !passes[0].has_collectives {
             return self.run_apart(passes, at);
         }
-        self.run_part(passes, 0, |lane| &lane.prologue, at);
-        let num_blocks = passes[0].num_blocks;
+        self.run_stage(passes, 0..passes[0].num_blocks, at);
+    }
+
+    /// The same for a pipeline stage, the one with these blocks: the prologue is the first one's, the head the last one's.
+    /// `at` holds the times of the ranks of that stage alone, of those members that `passes` are of.
+    pub(crate) fn run_stage(&mut self, passes: &[ForwardPass], blocks: Range<usize>, at: &mut [Instant]) {
+        if blocks.start == 0 {
+            self.run_part(passes, 0, |lane| &lane.prologue, at);
+        }
+        let is_last = blocks.end == passes[0].num_blocks;
         if passes.iter().all(ForwardPass::blocks_are_alike) {
             self.resolve(passes, 0, |lane| &lane.block);
-            self.repeat(num_blocks, at);
+            self.repeat(blocks.len(), at);
         } else {
-            (0..num_blocks).for_each(|block| self.run_part(passes, block, |lane| &lane.block, at));
+            blocks.for_each(|block| self.run_part(passes, block, |lane| &lane.block, at));
         }
-        self.run_part(passes, 0, |lane| &lane.head, at);
+        if is_last {
+            self.run_part(passes, 0, |lane| &lane.head, at);
+        }
+    }
+
+    /// How many ranks of a stage, counted through the members, wait for each other in every block of a pass.
+    pub(crate) fn num_meeting(&mut self, pass: &ForwardPass) -> usize {
+        let members = |op: &Op| match *op {
+            Op::Collective(collective) => {
+                let plan = self.plan(collective);
+                self.plans[plan].num_members()
+            }
+            _ => 1,
+        };
+        pass.lanes[0].block.iter().map(members).max().unwrap_or(1)
     }
 
     /// Runs passes in which nobody meets anybody.
@@ -137,7 +160,7 @@ impl PassClock {
         for &kind in &self.stretches.kinds {
             match kind {
                 Stretch::Meeting(plan) => {
-                    assert!(self.plans[plan].advance(at), "only collectives that have a closed form are timed here");
+                    assert!(self.plans[plan].advance_groups(at), "only collectives that have a closed form are timed here");
                 }
                 Stretch::Alone => {
                     let times = times.next().expect("every stretch has its times");

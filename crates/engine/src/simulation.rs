@@ -5,13 +5,14 @@ use std::fmt;
 use network::NetworkModel;
 
 use crate::cluster::Cluster;
-use crate::deployment::{Deployment, Polling};
+use crate::deployment::{Deployment, InstanceSpec, Polling};
 use crate::detailed::DetailedClock;
 use crate::entry::Entry;
 use crate::exact::{ExactClock, runs_in_chains};
 use crate::observer::{Observer, RunTotals};
 use crate::polled::PolledClock;
 use crate::router::RequestRouter;
+use crate::staged::{StagedClock, runs_in_stages};
 
 /// A deployment serving a workload.
 pub struct Simulation<'d, I: Iterator<Item = Entry>> {
@@ -21,6 +22,7 @@ pub struct Simulation<'d, I: Iterator<Item = Entry>> {
 
 enum Clock<'d> {
     Exact(Box<ExactClock<'d>>),
+    Staged(Box<StagedClock<'d>>),
     Detailed(Box<DetailedClock<'d>>),
     Polled(Box<PolledClock>),
 }
@@ -31,7 +33,8 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
     pub fn new(deployment: &'d Deployment, entries: I) -> Self {
         let mut cluster = Cluster::new(deployment, entries);
         let clock = match deployment.options.polling {
-            Polling::Exact if runs_in_closed_form(deployment) => Clock::Exact(Box::new(ExactClock::new(deployment))),
+            Polling::Exact if all(deployment, runs_in_chains) => Clock::Exact(Box::new(ExactClock::new(deployment))),
+            Polling::Exact if all(deployment, runs_in_stages) => Clock::Staged(Box::new(StagedClock::new(deployment))),
             Polling::Exact => Clock::Detailed(Box::new(DetailedClock::new(deployment))),
             Polling::Reference => Clock::Polled(Box::new(PolledClock::new(&mut cluster))),
         };
@@ -49,6 +52,7 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
     pub fn step(&mut self, observer: &mut dyn Observer) -> bool {
         match &mut self.clock {
             Clock::Exact(clock) => clock.step(&mut self.cluster, observer),
+            Clock::Staged(clock) => clock.step(&mut self.cluster, observer),
             Clock::Detailed(clock) => clock.step(&mut self.cluster, observer),
             Clock::Polled(clock) => clock.step(&mut self.cluster, observer),
         }
@@ -80,9 +84,9 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
     }
 }
 
-/// Whether all passes have a closed form: all or none, as instances share host memory.
-fn runs_in_closed_form(deployment: &Deployment) -> bool {
-    deployment.system.network_model == NetworkModel::Unaware && deployment.instances.iter().all(runs_in_chains)
+/// Whether the passes of all instances have a closed form, all or none as they share host memory.
+fn all(deployment: &Deployment, has_closed_form: impl Fn(&InstanceSpec) -> bool) -> bool {
+    deployment.system.network_model == NetworkModel::Unaware && deployment.instances.iter().all(has_closed_form)
 }
 
 /// Requests wait, and nothing will ever start them.

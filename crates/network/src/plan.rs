@@ -106,12 +106,17 @@ impl Plan {
             && (0..self.num_chunks).all(|_| self.phases.iter().all(|phase| phase.advance(at, self.network_model)))
     }
 
-    /// The same for the members of one group: `at` holds their times alone, in the order of their ranks.
-    pub(crate) fn advance_members(&self, at: &mut [Instant]) -> bool {
-        assert_eq!(at.len(), self.num_members, "an instant per member");
+    /// The same for some of the groups that meet: `at` holds the times of their members alone, group by group, in the
+    /// order of their ranks.
+    ///
+    /// # Panics
+    /// When a group is not complete.
+    #[must_use]
+    pub fn advance_groups(&self, at: &mut [Instant]) -> bool {
+        assert!(at.len().is_multiple_of(self.num_members), "an instant per member");
         self.runs_chunk_by_chunk
             && (0..self.num_chunks)
-                .all(|_| self.phases.iter().all(|phase| phase.advance_members(at, self.network_model)))
+                .all(|_| self.phases.iter().all(|phase| phase.advance_groups(at, self.network_model)))
     }
 
     /// Messages that each member sends one after the other in the course of the collective, at the most: its steps.
@@ -152,7 +157,8 @@ impl Plan {
         self.num_chunks
     }
 
-    pub(crate) fn num_members(&self) -> usize {
+    /// NPUs that meet.
+    pub fn num_members(&self) -> usize {
         self.num_members
     }
 }

@@ -25,8 +25,8 @@ const MANY_MEMBERS: usize = 64;
 const FEW_MEMBERS: usize = 8;
 
 impl Phase {
-    /// As [`Plan::advance_members`](super::Plan::advance_members), through this phase.
-    pub(super) fn advance_members(&self, at: &mut [Instant], model: NetworkModel) -> bool {
+    /// As [`Plan::advance_groups`](super::Plan::advance_groups), through this phase.
+    pub(super) fn advance_groups(&self, at: &mut [Instant], model: NetworkModel) -> bool {
         Phase { stride: self.member_stride, ..*self }.advance(at, model)
     }
 

@@ -293,7 +293,7 @@ impl<'a> Run<'a> {
         let mut members = self.gatherings.remove(&(first, number))?.members;
         members.sort_unstable_by_key(|member| member.0);
         let mut at: Vec<Instant> = members.iter().map(|member| member.2).collect();
-        if !plan.advance_members(&mut at) {
+        if !plan.advance_groups(&mut at) {
             return None;
         }
         for ((member, node, _), at) in members.into_iter().zip(at) {

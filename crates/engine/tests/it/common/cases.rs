@@ -7,7 +7,7 @@ use network::NetworkModel;
 use proptest::prelude::*;
 
 use super::cluster::ClusterPlan;
-use super::draws::{Features, call, clusters, group, groups, sessions};
+use super::draws::{Features, INSTANCES_MAX, call, clusters, group, groups, sessions};
 use super::features::{Place, TierSharing};
 use super::run::Run;
 use super::workload::{SessionPlan, entries};
@@ -118,6 +118,28 @@ pub(crate) fn chain_cases() -> impl Strategy<Value = Case> {
     let strategy = (clusters(groups(Features::None)), sessions(SESSIONS_MAX));
     in_exact_time(strategy).prop_map(|mut case| {
         case.cluster.network_model = NetworkModel::Unaware;
+        case
+    })
+}
+
+/// The same but for pipeline stages, which their groups may have: time has a closed form stage by stage.
+///
+/// Ranks of a stage that are in step access memory in the same nanosecond, and which comes first is left to chance. So
+/// either a stage is one rank, or memory lets nobody wait.
+pub(crate) fn stage_cases() -> impl Strategy<Value = Case> {
+    let stages = prop::collection::vec(1..=4u32, INSTANCES_MAX);
+    (chain_cases(), stages, any::<bool>()).prop_map(|(mut case, stages, is_memory_free)| {
+        let ClusterPlan { groups, host_gb_per_s, host_latency_ns, .. } = &mut case.cluster;
+        for (group, pp) in groups.iter_mut().zip(stages) {
+            group.pp = pp;
+            group.tp = if is_memory_free { group.tp } else { 1 };
+            for member in group.members.iter_mut().filter(|_| is_memory_free) {
+                member.placement.recall_from = Place::Npu;
+            }
+        }
+        if is_memory_free {
+            (*host_gb_per_s, *host_latency_ns) = (1e9, 0.0);
+        }
         case
     })
 }

@@ -14,7 +14,7 @@ use super::features::{PimPlan, Place, PlacementPlan, TierPlan, TierSharing};
 use super::latency::Affine;
 use super::workload::{CallPlan, Ids, SessionPlan};
 
-const INSTANCES_MAX: usize = 16;
+pub(crate) const INSTANCES_MAX: usize = 16;
 const NODES_MAX: u32 = 4;
 
 /// Whether passes may be more than a chain of ops: stages, peers, weights to load, attention in memory.
