@@ -16,7 +16,6 @@ use units::Duration;
 use crate::deployment::{InstanceSpec, Role};
 use crate::forward::{ForwardPass, Lane, Op};
 use crate::labels::{LabelledGraph, Labels, Part, Stem};
-use crate::pim::PimTask;
 
 /// What waits for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -466,8 +465,8 @@ impl<'p> Writer<'p> {
             if task.channel % spec.tp != self.npu.rank {
                 continue;
             }
-            let stands_before = |(other, before): &(usize, &PimTask)| (before.channel, *other) < (task.channel, index);
-            let row = line.row + task.channel + 1 + tasks.iter().enumerate().filter(stands_before).count() as u32;
+            // Tasks come channel by channel.
+            let row = line.row + task.channel + 1 + index as u32;
             let stem = Stem { name: Layer::Attention.name(), row: Some(row) };
             let location = Location::Host(spec.node.0);
             let node = Node::Pim { location, channel: task.channel, time: task.time, bytes: task.bytes };
