@@ -94,13 +94,23 @@ struct MemberClock {
 }
 
 /// Whether the passes of an instance are single chains.
-pub(crate) fn runs_in_chains(instance: &InstanceSpec) -> bool {
-    instance.pp == 1 && runs_as_chain(instance)
+pub(crate) fn runs_in_chains(instance: &InstanceSpec, deployment: &Deployment) -> bool {
+    instance.pp == 1 && needs_no_transfers(instance) && (instance.pim.is_none() || attends_alone(instance, deployment))
 }
 
-/// The same, but for pipeline stages.
-pub(crate) fn runs_as_chain(instance: &InstanceSpec) -> bool {
-    instance.role != Role::Prefill && instance.pim.is_none() && instance.placement.needs_no_loads()
+/// Whether nothing is sent or loaded while an instance computes.
+pub(crate) fn needs_no_transfers(instance: &InstanceSpec) -> bool {
+    instance.role != Role::Prefill && instance.placement.needs_no_loads()
+}
+
+/// Whether nobody else attends in the memory that an instance attends in, and nothing but attention of prompts goes on
+/// beside it: as if it were an op that takes so long.
+fn attends_alone(instance: &InstanceSpec, deployment: &Deployment) -> bool {
+    let group = &deployment.groups[instance.group.index()];
+    let attends_there = |other: &&InstanceSpec| other.pim.is_some() && other.node == instance.node;
+    group.members.len() == 1
+        && instance.pim.is_some_and(|pim| !pim.interleaves_sub_batches)
+        && deployment.instances.iter().filter(attends_there).count() == 1
 }
 
 impl<'d> ExactClock<'d> {
@@ -116,8 +126,13 @@ impl<'d> ExactClock<'d> {
                 MemberClock { instance, host, recall_from, stores: [(0, Instant::ZERO); 2] }
             };
             let num_ranks = ranks_per_member * spec.members.len();
+            let mut pass =
+                PassClock::new(spec.topology.clone(), deployment.system.clone(), ranks_per_member, members_meet);
+            if first.pim.is_some() {
+                pass = pass.attending_in(deployment.memory, Location::Host(first.node.0));
+            }
             GroupClock {
-                pass: PassClock::new(spec.topology.clone(), deployment.system.clone(), ranks_per_member, members_meet),
+                pass,
                 ranks_per_member,
                 members: spec.members.iter().map(member).collect(),
                 free: vec![Instant::ZERO; num_ranks],

@@ -6,14 +6,17 @@
 //! a multiplication. One block is enough where ranks do the same; around a ring, where each waits for its neighbour,
 //! the lateness of one goes round.
 
+mod in_memory;
+
 use std::mem;
 use std::ops::Range;
 
-use network::{Collective, Plan, System, Topology};
+use network::{Collective, Location, Memory, Plan, System, Topology};
 use rustc_hash::FxHashMap;
 use units::{Duration, Instant};
 
 use crate::forward::{ForwardPass, Lane, Op};
+use in_memory::InMemory;
 
 /// Times the passes of one group.
 #[derive(Debug)]
@@ -29,6 +32,7 @@ pub(crate) struct PassClock {
     stretches: Stretches,
     /// When each rank entered each of the blocks so far.
     entries: Vec<Instant>,
+    in_memory: Option<Box<InMemory>>,
 }
 
 /// Ops from one meeting to the next, added up.
@@ -57,11 +61,24 @@ impl PassClock {
             plan_of: FxHashMap::default(),
             stretches: Stretches::default(),
             entries: Vec::new(),
+            in_memory: None,
         }
+    }
+
+    /// The same for a lone instance that attends in the memory of `host`, and nobody else does.
+    #[must_use]
+    pub(crate) fn attending_in(mut self, memory: Memory, host: Location) -> Self {
+        self.in_memory = Some(Box::new(InMemory::new(memory, host, self.ranks_per_member)));
+        self
     }
 
     /// Runs one pass, of one member each. `at` holds when each rank starts, and after it when each is through.
     pub(crate) fn run(&mut self, passes: &[ForwardPass], at: &mut [Instant]) {
+        if let Some(mut in_memory) = self.in_memory.take() {
+            in_memory.run(self, &passes[0], at);
+            self.in_memory = Some(in_memory);
+            return;
+        }
         if passes.iter().all(ForwardPass::blocks_are_alike) && !passes[0].has_collectives {
             return self.run_apart(passes, at);
         }
@@ -145,6 +162,12 @@ impl PassClock {
             start = end;
         }
         self.stretches = stretches;
+    }
+
+    /// Lets ranks go through a collective.
+    fn meet(&mut self, collective: Collective, at: &mut [Instant]) {
+        let plan = self.plan(collective);
+        assert!(self.plans[plan].advance_groups(at), "only collectives that have a closed form are timed here");
     }
 
     fn plan(&mut self, collective: Collective) -> usize {

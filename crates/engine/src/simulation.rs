@@ -33,7 +33,9 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
     pub fn new(deployment: &'d Deployment, entries: I) -> Self {
         let mut cluster = Cluster::new(deployment, entries);
         let clock = match deployment.options.polling {
-            Polling::Exact if all(deployment, runs_in_chains) => Clock::Exact(Box::new(ExactClock::new(deployment))),
+            Polling::Exact if all(deployment, |spec| runs_in_chains(spec, deployment)) => {
+                Clock::Exact(Box::new(ExactClock::new(deployment)))
+            }
             Polling::Exact if all(deployment, runs_in_stages) => Clock::Staged(Box::new(StagedClock::new(deployment))),
             Polling::Exact => Clock::Detailed(Box::new(DetailedClock::new(deployment))),
             Polling::Reference => Clock::Polled(Box::new(PolledClock::new(&mut cluster))),

@@ -22,7 +22,7 @@ use units::{Duration, GroupId, InstanceId, Instant};
 use crate::cluster::Cluster;
 use crate::deployment::{Deployment, GroupSpec, InstanceSpec};
 use crate::entry::Entry;
-use crate::exact::runs_as_chain;
+use crate::exact::needs_no_transfers;
 use crate::forward::ForwardPass;
 use crate::graphs::stage_blocks;
 use crate::observer::Observer;
@@ -35,7 +35,8 @@ pub(crate) fn runs_in_stages(instance: &InstanceSpec) -> bool {
     let has_experts = |layer: &Layer| instance.architecture.table(*layer) == Some(Table::Moe);
     let mut ends = sequence.prologue.iter().chain(&sequence.head);
     let mut block = sequence.pre_attn.iter().chain(&sequence.post_attn);
-    runs_as_chain(instance)
+    needs_no_transfers(instance)
+        && instance.pim.is_none()
         && !ends.any(|layer| layer.is_row_parallel() || has_experts(layer))
         && (instance.tp == 1 || block.any(|layer| layer.is_row_parallel()))
 }

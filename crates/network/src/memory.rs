@@ -167,7 +167,10 @@ impl Memory {
     }
 
     /// How long a PIM channel is busy with computing for `time` on `bytes`.
-    pub(crate) fn pim_time(&self, location: Location, time: Duration, bytes: u64) -> Duration {
+    ///
+    /// # Panics
+    /// When there is no such memory.
+    pub fn pim_time(&self, location: Location, time: Duration, bytes: u64) -> Duration {
         time + self.access_time(location, bytes)
     }
 

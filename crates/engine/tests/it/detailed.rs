@@ -9,7 +9,7 @@ use engine::{InstanceLoad, RequestRouter, RoutedRequest, RunTotals};
 use proptest::prelude::*;
 
 use crate::common::{
-    Case, GroupPlan, MemberPlan, Place, PlacementPlan, Run, SessionPlan, chain_cases, config, stage_cases,
+    Case, GroupPlan, MemberPlan, Place, PlacementPlan, Run, SessionPlan, chain_cases, config, pim_cases, stage_cases,
 };
 
 /// To whom holds least, but never beyond the first few.
@@ -74,6 +74,11 @@ proptest! {
 
     #[test]
     fn the_closed_form_agrees_with_the_events(case in chain_cases()) {
+        check_ways_agree(case)?;
+    }
+
+    #[test]
+    fn attention_in_memory_agrees_with_the_events(case in pim_cases()) {
         check_ways_agree(case)?;
     }
 

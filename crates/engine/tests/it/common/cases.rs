@@ -7,8 +7,8 @@ use network::NetworkModel;
 use proptest::prelude::*;
 
 use super::cluster::ClusterPlan;
-use super::draws::{Features, INSTANCES_MAX, call, clusters, group, groups, sessions};
-use super::features::{Place, TierSharing};
+use super::draws::{Features, INSTANCES_MAX, call, clusters, group, groups, pim_plan, sessions};
+use super::features::{PimPlan, Place, TierSharing};
 use super::run::Run;
 use super::workload::{SessionPlan, entries};
 
@@ -139,6 +139,18 @@ pub(crate) fn stage_cases() -> impl Strategy<Value = Case> {
         }
         if is_memory_free {
             (*host_gb_per_s, *host_latency_ns) = (1e9, 0.0);
+        }
+        case
+    })
+}
+
+/// The same but for attention in memory, which lone instances may have.
+pub(crate) fn pim_cases() -> impl Strategy<Value = Case> {
+    let plans = prop::collection::vec(prop::option::weighted(0.7, pim_plan()), INSTANCES_MAX);
+    (chain_cases(), plans).prop_map(|(mut case, plans)| {
+        let lone = case.cluster.groups.iter_mut().filter(|group| group.members.len() == 1);
+        for (group, plan) in lone.zip(plans) {
+            group.members[0].pim = plan.map(|plan| PimPlan { interleaves: false, ..plan });
         }
         case
     })

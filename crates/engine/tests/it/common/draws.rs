@@ -202,15 +202,18 @@ fn placement(features: Features) -> impl Strategy<Value = PlacementPlan> {
 }
 
 fn pim(features: Features) -> impl Strategy<Value = Option<PimPlan>> {
+    features.at_times(0.2, pim_plan())
+}
+
+pub(crate) fn pim_plan() -> impl Strategy<Value = PimPlan> {
     let pim = (1..=6u32, 1..=4u32, select(vec![0.0, 1.5, 40.0]), select(vec![3.0, 900.0]), any::<bool>());
-    let pim = pim.prop_map(|(num_channels, channel_split, ns_per_token, fixed_ns, interleaves)| PimPlan {
+    pim.prop_map(|(num_channels, channel_split, ns_per_token, fixed_ns, interleaves)| PimPlan {
         num_channels,
         channel_split,
         ns_per_token,
         fixed_ns,
         interleaves,
-    });
-    features.at_times(0.2, pim)
+    })
 }
 
 /// Arrivals come on a few beats, so that many come together.

@@ -8,7 +8,7 @@ mod latency;
 mod run;
 mod workload;
 
-pub(crate) use cases::{Case, cases, chain_cases, config, exact_cases, stage_cases, untimed_cases};
+pub(crate) use cases::{Case, cases, chain_cases, config, exact_cases, pim_cases, stage_cases, untimed_cases};
 pub(crate) use cluster::{
     ClusterPlan, ELEMENT_BYTES, ENDPOINT_DELAY_NS, ExpertPlan, GroupPlan, HIDDEN_SIZE, LOCAL_MEMORY_GB_PER_S,
     MemberPlan,

@@ -1,0 +1,81 @@
+//! Passes with attention in memory whose channels nobody else uses.
+
+use model::Layer;
+use network::{Location, Memory};
+use units::{Duration, Instant};
+
+use super::PassClock;
+use crate::forward::{ForwardPass, Lane, Op};
+use crate::pim::PimTask;
+
+#[derive(Debug)]
+pub(super) struct InMemory {
+    memory: Memory,
+    host: Location,
+    /// By rank, how long it takes in the pass at hand.
+    times: Vec<Duration>,
+    /// By rank, when the latest is through.
+    done: Vec<Instant>,
+}
+
+impl InMemory {
+    pub(super) fn new(memory: Memory, host: Location, num_ranks: usize) -> Self {
+        Self { memory, host, times: vec![Duration::ZERO; num_ranks], done: vec![Instant::ZERO; num_ranks] }
+    }
+
+    /// Runs the pass of a lone instance.
+    pub(super) fn run(&mut self, clock: &mut PassClock, pass: &ForwardPass, at: &mut [Instant]) {
+        let lane = &pass.lanes[0];
+        self.take_up(&lane.pim);
+        self.run_ops(clock, &lane.prologue, lane, 0, at);
+        for block in 0..pass.num_blocks {
+            let before = at.to_vec();
+            self.run_ops(clock, &lane.block, lane, block, at);
+            let remaining = (pass.num_blocks - block - 1) as u64;
+            if pass.blocks_are_alike() && clock.repeats(&before, at) {
+                super::shift(at, &before, remaining);
+                break;
+            }
+        }
+        self.run_ops(clock, &lane.head, lane, 0, at);
+    }
+
+    /// A channel is busy with one task at a time; those of a pass come channel by channel, which ranks take in turn.
+    fn take_up(&mut self, tasks: &[PimTask]) {
+        self.times.fill(Duration::ZERO);
+        let num_ranks = self.times.len();
+        for of_channel in tasks.chunk_by(|one, other| one.channel == other.channel) {
+            let times = of_channel.iter().map(|task| self.memory.pim_time(self.host, task.time, task.bytes));
+            let time: Duration = times.sum();
+            let of_rank = &mut self.times[of_channel[0].channel as usize % num_ranks];
+            *of_rank = time.max(*of_rank);
+        }
+    }
+
+    fn run_ops(&mut self, clock: &mut PassClock, ops: &[Op], lane: &Lane, block: usize, at: &mut [Instant]) {
+        for op in ops {
+            match *op {
+                Op::Collective(collective) => clock.meet(collective, at),
+                _ => at.iter_mut().enumerate().for_each(|(rank, at)| self.run_op(op, lane, block, rank, at)),
+            }
+        }
+    }
+
+    /// Runs one op of one rank. Attention of prompts goes on beside that in memory, what follows waits for both.
+    fn run_op(&mut self, op: &Op, lane: &Lane, block: usize, rank: usize, at: &mut Instant) {
+        let time = match *op {
+            Op::Pim => {
+                self.done[rank] = *at + self.times[rank];
+                return;
+            }
+            Op::Compute { time, .. } => time,
+            Op::Experts => lane.expert_time(block, rank),
+            Op::Collective(_) | Op::SendKv => unreachable!("ranks meet together, and only chains are timed here"),
+        };
+        let is_beside = matches!(op, Op::Compute { layer: Layer::Attention, .. });
+        if time > Duration::ZERO && !is_beside {
+            *at = self.done[rank].max(*at);
+        }
+        *at += time;
+    }
+}
