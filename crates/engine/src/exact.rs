@@ -103,13 +103,12 @@ pub(crate) fn needs_no_transfers(instance: &InstanceSpec) -> bool {
     instance.role != Role::Prefill && instance.placement.needs_no_loads()
 }
 
-/// Whether nobody else attends in the memory that an instance attends in, and nothing but attention of prompts goes on
-/// beside it: as if it were an op that takes so long.
+/// Whether nobody else attends in the memory that an instance attends in. A step in halves is timed on one NPU alone.
 fn attends_alone(instance: &InstanceSpec, deployment: &Deployment) -> bool {
     let group = &deployment.groups[instance.group.index()];
     let attends_there = |other: &&InstanceSpec| other.pim.is_some() && other.node == instance.node;
     group.members.len() == 1
-        && instance.pim.is_some_and(|pim| !pim.interleaves_sub_batches)
+        && instance.pim.is_some_and(|pim| !pim.interleaves_sub_batches || instance.tp == 1)
         && deployment.instances.iter().filter(attends_there).count() == 1
 }
 
@@ -218,7 +217,7 @@ impl<'d> ExactClock<'d> {
                     0 => now,
                     bytes => self.memory.serve(member.recall_from, now, bytes),
                 };
-                let input = self.memory.serve(member.host, now, pass.lanes[0].input_bytes);
+                let input = self.memory.serve(member.host, now, pass.input_bytes());
                 *at = recalled.max(input).max(*at);
             }
             assert_eq!(member.stores[wave].0, 0, "two waves are under way at most");
@@ -229,7 +228,7 @@ impl<'d> ExactClock<'d> {
             let warm_up = self.deployment.options.engine.vllm().map_or(Duration::ZERO, |vllm| vllm.warm_up);
             at.iter_mut().for_each(|at| *at += warm_up);
         }
-        clock.output_bytes[wave] = passes[0].lanes[0].output_bytes;
+        clock.output_bytes[wave] = passes[0].output_bytes();
         clock.num_waves += 1;
         for (rank, &time) in clock.free.iter().enumerate() {
             self.events.push(Reverse((time, Kind::Store { group, rank }.into())));

@@ -153,6 +153,16 @@ impl ForwardPass {
         self.hidden_bytes ^ lane.map_or(0, |lane| lane.kv_bytes ^ lane.input_bytes ^ lane.block.len() as u64)
     }
 
+    /// Bytes each rank loads from host memory before it starts.
+    pub(crate) fn input_bytes(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.input_bytes).sum()
+    }
+
+    /// Bytes each rank stores to host memory at the end.
+    pub(crate) fn output_bytes(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.output_bytes).sum()
+    }
+
     /// Whether every block takes the same time.
     pub(crate) fn blocks_are_alike(&self) -> bool {
         self.lanes.iter().all(|lane| lane.expert_times.len() <= lane.num_ranks)

@@ -20,6 +20,7 @@ mod forward;
 mod graphs;
 mod group;
 mod instance;
+mod interleaved;
 mod labels;
 mod layer_times;
 mod min_tree;

@@ -6,6 +6,7 @@ use units::{Duration, Instant};
 
 use super::PassClock;
 use crate::forward::{ForwardPass, Lane, Op};
+use crate::interleaved::Interleaving;
 use crate::pim::PimTask;
 
 #[derive(Debug)]
@@ -16,15 +17,21 @@ pub(super) struct InMemory {
     times: Vec<Duration>,
     /// By rank, when the latest is through.
     done: Vec<Instant>,
+    halves: Interleaving,
 }
 
 impl InMemory {
     pub(super) fn new(memory: Memory, host: Location, num_ranks: usize) -> Self {
-        Self { memory, host, times: vec![Duration::ZERO; num_ranks], done: vec![Instant::ZERO; num_ranks] }
+        let (times, done) = (vec![Duration::ZERO; num_ranks], vec![Instant::ZERO; num_ranks]);
+        Self { memory, host, times, done, halves: Interleaving::default() }
     }
 
     /// Runs the pass of a lone instance.
     pub(super) fn run(&mut self, clock: &mut PassClock, pass: &ForwardPass, at: &mut [Instant]) {
+        if pass.lanes.len() > 1 {
+            at[0] = self.halves.run(pass, &self.memory, self.host, at[0]);
+            return;
+        }
         let lane = &pass.lanes[0];
         self.take_up(&lane.pim);
         self.run_ops(clock, &lane.prologue, lane, 0, at);

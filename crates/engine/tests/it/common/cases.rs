@@ -150,7 +150,8 @@ pub(crate) fn pim_cases() -> impl Strategy<Value = Case> {
     (chain_cases(), plans).prop_map(|(mut case, plans)| {
         let lone = case.cluster.groups.iter_mut().filter(|group| group.members.len() == 1);
         for (group, plan) in lone.zip(plans) {
-            group.members[0].pim = plan.map(|plan| PimPlan { interleaves: false, ..plan });
+            let interleaves = |plan: PimPlan| plan.interleaves && group.tp == 1;
+            group.members[0].pim = plan.map(|plan| PimPlan { interleaves: interleaves(plan), ..plan });
         }
         case
     })
