@@ -394,12 +394,27 @@ impl<'p> Writer<'p> {
             Layout::Physical => waits_for.append(&mut self.pim[lane]),
             Layout::Converted => self.converted.wait(lane, self.step.pass.lanes.len(), &mut waits_for),
         }
-        let node = self.push(Node::Compute(time), &waits_for, stem, Part::Work);
+        let node = match self.continued(&waits_for) {
+            Some(latest) => {
+                self.graph.lengthen_last(time);
+                latest
+            }
+            None => self.push(Node::Compute(time), &waits_for, stem, Part::Work),
+        };
         self.scratch = waits_for;
         self.latest_compute = node;
         self.has_computed = true;
         self.latest_row = Some((stem, None));
         self.set_tail(lane, node);
+    }
+
+    /// The node written last, if computing that waits for `waits_for` may as well be part of it: it computes, nothing else
+    /// waits for it, and no other lane could come between. Where nodes are to be told apart, none is.
+    fn continued(&self, waits_for: &[u32]) -> Option<u32> {
+        let latest = (self.graph.num_nodes() as u32).checked_sub(1)?;
+        let is_chain = self.step.layout == Layout::Physical && self.step.pass.lanes.len() == 1;
+        let computes = || matches!(self.graph.op(latest), Node::Compute(_));
+        (is_chain && !self.labels.are_wanted() && waits_for == [latest] && computes()).then_some(latest)
     }
 
     fn collective(&mut self, line: Line<'_>, collective: Collective) {

@@ -95,6 +95,10 @@ impl Labels {
         Self(Some(Vec::new()))
     }
 
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(crate) fn push(&mut self, stem: Stem, part: Part) {
         if let Some(labels) = &mut self.0 {
             labels.push(Label { stem, part });

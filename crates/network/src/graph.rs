@@ -101,6 +101,17 @@ impl Graph {
         id
     }
 
+    /// Lets the node added last compute for `time` more.
+    ///
+    /// # Panics
+    /// When it does not compute.
+    pub fn lengthen_last(&mut self, time: Duration) {
+        match self.nodes.last_mut() {
+            Some(Node { op: Op::Compute(before), .. }) => *before += time,
+            _ => panic!("the last node does not compute"),
+        }
+    }
+
     /// Lets a node wait for another, whichever was added first.
     ///
     /// # Panics
