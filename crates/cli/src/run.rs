@@ -33,8 +33,12 @@ fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
     if !args.output.quiet {
         introduce(args, &loaded, &workload);
     }
+    let has_token_ids = workload.has_token_ids;
     let mut entries = workload.into_entries();
     let mut simulation = Simulation::new(&loaded.deployment, entries.by_ref());
+    if !has_token_ids {
+        simulation = simulation.without_prefixes();
+    }
     if let Some(routes) = routes {
         simulation = simulation.route_with(Box::new(routes));
     }

@@ -181,6 +181,11 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         self.entrance.route_with(router);
     }
 
+    /// Lets blocks have no identity, before any is taken.
+    pub(crate) fn forget_prefixes(&mut self) {
+        self.instances.iter_mut().for_each(Instance::forget_prefixes);
+    }
+
     pub(crate) fn group(&self, group: GroupId) -> &Group<'d> {
         &self.groups[group.index()]
     }

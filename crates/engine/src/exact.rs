@@ -25,7 +25,12 @@ pub(crate) struct ExactClock<'d> {
     events: BinaryHeap<Reverse<(Instant, Event)>>,
     memory: DeviceQueue,
     groups: Vec<GroupClock>,
+    /// Whether there are so many instances that what an event works on is far away in memory.
+    reads_ahead: bool,
 }
+
+/// So many instances stay in the nearer caches.
+const NEAR_INSTANCES: usize = 32;
 
 /// What is known to happen, in one word. Events of one instant happen in the order of their kinds, and then by whom they
 /// concern.
@@ -145,6 +150,7 @@ impl<'d> ExactClock<'d> {
             events: BinaryHeap::new(),
             memory: DeviceQueue::new(deployment.memory),
             groups: deployment.groups.iter().map(group_clock).collect(),
+            reads_ahead: deployment.instances.len() > NEAR_INSTANCES,
         }
     }
 
@@ -162,7 +168,9 @@ impl<'d> ExactClock<'d> {
             && time == now
         {
             self.events.pop();
-            self.warm_next(cluster);
+            if self.reads_ahead {
+                self.warm_next(cluster);
+            }
             match event.kind() {
                 Kind::Store { group, rank } => self.store(group, rank, now),
                 Kind::Prepared { instance } => cluster.finish_preparation(instance, now, observer),
@@ -177,8 +185,7 @@ impl<'d> ExactClock<'d> {
         true
     }
 
-    /// Reads what the next event will work on. With many instances that is far away in memory by then, and comes near while
-    /// this event is worked on.
+    /// Reads what the next event will work on, so that it comes near while this event is worked on.
     fn warm_next<I: Iterator<Item = Entry>>(&self, cluster: &Cluster<'d, I>) {
         let Some(&Reverse((_, event))) = self.events.peek() else { return };
         let instance = match event.kind() {

@@ -116,6 +116,12 @@ impl<'d> Instance<'d> {
         }
     }
 
+    /// Has blocks only counted, since no request will have token ids.
+    pub(crate) fn forget_prefixes(&mut self) {
+        assert!(self.kv.is_free() && self.num_formed == 0, "blocks have been taken");
+        self.kv = KvCache::new(self.spec.kv.num_blocks, self.spec.kv.block_size, false);
+    }
+
     /// Reads what a step works on; what comes of it means nothing.
     pub(crate) fn warm(&self) -> u64 {
         let queues = self.waiting.len() ^ self.running.len() ^ self.arriving.len() ^ self.catching_up.len();
@@ -162,7 +168,7 @@ impl<'d> Instance<'d> {
 
     /// Puts a request into the waiting queue.
     pub(crate) fn enqueue(&mut self, id: RequestId, arrival: Instant, call: &Call) {
-        let hashes = if self.spec.kv.prefix_caching {
+        let hashes = if self.kv.is_caching() {
             kvcache::block_hashes(&call.input_ids, &call.output_ids, self.spec.kv.block_size)
         } else {
             Vec::new()

@@ -183,7 +183,10 @@ impl PassClock {
         for &kind in &self.stretches.kinds {
             match kind {
                 Stretch::Meeting(plan) => {
-                    assert!(self.plans[plan].advance_groups(at), "only collectives that have a closed form are timed here");
+                    assert!(
+                        self.plans[plan].advance_groups(at),
+                        "only collectives that have a closed form are timed here"
+                    );
                 }
                 Stretch::Alone => {
                     let times = times.next().expect("every stretch has its times");

@@ -101,6 +101,7 @@ struct FirstReading<'a> {
     num_empty: u64,
     /// Calls whose token ids are more or fewer than their tokens, and the line of the first.
     num_odd_lengths: u64,
+    has_token_ids: bool,
     first_odd_length: usize,
 }
 
@@ -118,6 +119,7 @@ impl<'a> FirstReading<'a> {
             num_faults: 0,
             num_empty: 0,
             num_odd_lengths: 0,
+            has_token_ids: false,
             first_odd_length: 0,
         }
     }
@@ -137,6 +139,7 @@ impl<'a> FirstReading<'a> {
     }
 
     fn entry(&mut self, line_number: usize, entry: Entry) {
+        self.has_token_ids = self.has_token_ids || entry.calls().any(|call| !call.input_ids.is_empty());
         let odd_lengths = entry.calls().filter(|call| has_odd_length(call)).count() as u64;
         if odd_lengths > 0 && self.num_odd_lengths == 0 {
             self.first_odd_length = line_number;
@@ -191,7 +194,8 @@ impl<'a> FirstReading<'a> {
             (None, Some(again)) => Source::File(again),
             (None, None) => unreachable!("what is read once is kept, however much it is"),
         };
-        faults.into_result(Workload { num_requests: self.num_requests, notes, source })
+        let (num_requests, has_token_ids) = (self.num_requests, self.has_token_ids);
+        faults.into_result(Workload { num_requests, has_token_ids, notes, source })
     }
 
     fn notes(&self) -> Vec<String> {

@@ -10,6 +10,8 @@ use crate::entries::{Entries, EntriesAgain};
 pub struct Workload {
     /// Requests, every call of a session counted.
     pub num_requests: u64,
+    /// Whether any of them lists the ids of its prompt's tokens, as far as they are kept.
+    pub has_token_ids: bool,
     /// What is odd but no fault, in sentences without a full stop.
     pub notes: Vec<String>,
     pub(crate) source: Source,

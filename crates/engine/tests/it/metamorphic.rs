@@ -8,7 +8,8 @@ use proptest::sample::select;
 use units::{Duration, Instant, RequestId};
 
 use crate::common::{
-    Affine, CallPlan, Case, ClusterPlan, Finished, GroupPlan, Run, SessionPlan, config, exact_cases, untimed_cases,
+    Affine, CallPlan, Case, ClusterPlan, Finished, GroupPlan, Run, SessionPlan, cases, config, exact_cases,
+    untimed_cases,
 };
 
 /// A part of a cluster that can be made twice as fast.
@@ -84,6 +85,19 @@ proptest! {
     #[test]
     fn groups_that_share_nothing_do_not_delay_each_other(case in exact_cases()) {
         check_apart(case)?;
+    }
+
+    /// Blocks without identity, and one after the other, come to the same where nothing is found again.
+    #[test]
+    fn blocks_need_no_identity_without_token_ids(case in cases()) {
+        let mut entries = case.entries();
+        for entry in &mut entries {
+            for call in [&mut entry.first].into_iter().chain(&mut entry.following) {
+                (call.input_ids, call.output_ids) = (Vec::new(), Vec::new());
+            }
+        }
+        let deployment = case.deployment();
+        prop_assert_eq!(Run::without_prefixes(&deployment, &entries), Run::of(&deployment, &entries));
     }
 
     #[test]

@@ -105,6 +105,11 @@ impl Run {
         Self::to_the_end(Simulation::new(deployment, entries.iter().cloned()).route_with(router))
     }
 
+    /// The same where no entry has token ids, which the simulation is told.
+    pub(crate) fn without_prefixes(deployment: &Deployment, entries: &[Entry]) -> Self {
+        Self::to_the_end(Simulation::new(deployment, entries.iter().cloned()).without_prefixes())
+    }
+
     fn to_the_end<I: Iterator<Item = Entry>>(mut simulation: Simulation<'_, I>) -> Self {
         let mut run = Self::default();
         let mut steps = 0;
