@@ -163,11 +163,6 @@ impl Batch {
         self.longest.extend(longest.take(self.longest_max));
     }
 
-    /// Reads what is in it; what comes of it means nothing.
-    pub(crate) fn warm(&self) -> u64 {
-        self.number ^ self.num_decoding ^ self.shape.tokens ^ self.shape.kv_decode_min ^ self.write_through_bytes
-    }
-
     /// What attention needs to know of its decodes.
     pub(crate) fn decodes(&self) -> Decodes<'_> {
         let StepShape { num_decodes, kv_decode_sum, kv_decode_max, kv_decode_min, .. } = self.shape;

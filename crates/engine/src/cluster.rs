@@ -195,12 +195,6 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         self.seats[instance.index()]
     }
 
-    /// Reads what an event of an instance works on; what comes of it means nothing.
-    pub(crate) fn warm(&self, instance: InstanceId) -> u64 {
-        let (group, member) = self.seats[instance.index()];
-        self.instances[instance.index()].warm() ^ self.groups[group.index()].warm(member)
-    }
-
     /// Whether every request that has arrived is finished.
     pub(crate) fn is_empty(&self) -> bool {
         self.unfinished_requests == 0
@@ -358,6 +352,21 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         let mut departures = mem::take(&mut self.departures);
         self.instances[instance.index()].complete(batch, now, &mut departures, observer);
         self.touch(instance);
+        if !departures.is_empty() {
+            self.take_leave(instance, &mut departures, now, observer);
+        }
+        self.departures = departures;
+        self.entrance.report(instance.index(), &self.instances[instance.index()], now);
+    }
+
+    /// Tells of the sequences that leave an instance, or hands them on.
+    fn take_leave(
+        &mut self,
+        instance: InstanceId,
+        departures: &mut Departures,
+        now: Instant,
+        observer: &mut dyn Observer,
+    ) {
         for sequence in departures.finished.drain(..) {
             let delivery = self.deployment.options.engine.host().frontend_token;
             let log = self.instances[instance.index()].log();
@@ -372,8 +381,6 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
             self.instances[index].take_over(sequence, &mut self.tiers);
             self.touch(index.into());
         }
-        self.departures = departures;
-        self.entrance.report(instance.index(), &self.instances[instance.index()], now);
     }
 
     /// Reports every log interval that is over by `now`. Where no request is there, one is enough: the time to the next

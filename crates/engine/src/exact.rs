@@ -7,7 +7,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::hint;
 
 use network::{DeviceQueue, Location};
 use units::{Duration, GroupId, InstanceId, Instant};
@@ -25,12 +24,7 @@ pub(crate) struct ExactClock<'d> {
     events: BinaryHeap<Reverse<(Instant, Event)>>,
     memory: DeviceQueue,
     groups: Vec<GroupClock>,
-    /// Whether there are so many instances that what an event works on is far away in memory.
-    reads_ahead: bool,
 }
-
-/// So many instances stay in the nearer caches.
-const NEAR_INSTANCES: usize = 32;
 
 /// What is known to happen, in one word. Events of one instant happen in the order of their kinds, and then by whom they
 /// concern.
@@ -150,7 +144,6 @@ impl<'d> ExactClock<'d> {
             events: BinaryHeap::new(),
             memory: DeviceQueue::new(deployment.memory),
             groups: deployment.groups.iter().map(group_clock).collect(),
-            reads_ahead: deployment.instances.len() > NEAR_INSTANCES,
         }
     }
 
@@ -168,9 +161,6 @@ impl<'d> ExactClock<'d> {
             && time == now
         {
             self.events.pop();
-            if self.reads_ahead {
-                self.warm_next(cluster);
-            }
             match event.kind() {
                 Kind::Store { group, rank } => self.store(group, rank, now),
                 Kind::Prepared { instance } => cluster.finish_preparation(instance, now, observer),
@@ -183,20 +173,6 @@ impl<'d> ExactClock<'d> {
         let prepared = |(time, instance)| Reverse((time, Kind::Prepared { instance }.into()));
         self.events.extend(cluster.preparations().map(prepared));
         true
-    }
-
-    /// Reads what the next event will work on, so that it comes near while this event is worked on.
-    fn warm_next<I: Iterator<Item = Entry>>(&self, cluster: &Cluster<'d, I>) {
-        let Some(&Reverse((_, event))) = self.events.peek() else { return };
-        let instance = match event.kind() {
-            Kind::Store { group, rank } => {
-                let clock = &self.groups[group.index()];
-                hint::black_box((clock.num_waves, clock.free[rank], clock.num_stored[rank]));
-                clock.members[rank / clock.ranks_per_member].instance
-            }
-            Kind::Prepared { instance } | Kind::StepDone { instance } => instance,
-        };
-        hint::black_box(cluster.warm(instance));
     }
 
     fn store(&mut self, group: GroupId, rank: usize, now: Instant) {

@@ -147,12 +147,6 @@ impl ForwardPass {
         pass
     }
 
-    /// Reads what the next description works on; what comes of it means nothing.
-    pub(crate) fn warm(&self) -> u64 {
-        let lane = self.lanes.first();
-        self.hidden_bytes ^ lane.map_or(0, |lane| lane.kv_bytes ^ lane.input_bytes ^ lane.block.len() as u64)
-    }
-
     /// Bytes each rank loads from host memory before it starts.
     pub(crate) fn input_bytes(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.input_bytes).sum()
@@ -423,12 +417,6 @@ impl<'d> PassBuilder<'d> {
 
     pub(crate) fn spec(&self) -> &'d InstanceSpec {
         self.spec
-    }
-
-    /// Reads what the next description works on; what comes of it means nothing.
-    pub(crate) fn warm(&self) -> u64 {
-        let size = self.latest.map_or(0, |size| size.tokens);
-        size ^ self.expert_weight_bytes ^ self.plan.block.len() as u64 ^ self.token_times.len() as u64
     }
 
     /// How many of the longest decodes of a batch it looks at.

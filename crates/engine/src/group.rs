@@ -123,14 +123,6 @@ impl<'d> Group<'d> {
         &self.passes_of_members
     }
 
-    /// Reads what a step of a member works on; what comes of it means nothing.
-    pub(crate) fn warm(&self, member: usize) -> u64 {
-        let seat = &self.seats[member];
-        let batch = seat.running.front().map_or(0, |batch| batch.warm());
-        let pass = &self.passes_of_members[member];
-        batch ^ self.builders[member].warm() ^ pass.warm() ^ self.totals.waves ^ self.latest_bytes
-    }
-
     /// Whether a member could take another batch.
     pub(crate) fn has_room(&self, member: usize) -> bool {
         self.seats[member].has_room()

@@ -79,6 +79,12 @@ pub(crate) struct Departures {
     pub(crate) prefilled: Vec<Sequence>,
 }
 
+impl Departures {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.finished.is_empty() && self.prefilled.is_empty()
+    }
+}
+
 impl<'d> Instance<'d> {
     /// An instance whose attention asks for `longest_max` of the longest decodes of a batch.
     pub(crate) fn new(
@@ -120,16 +126,6 @@ impl<'d> Instance<'d> {
     pub(crate) fn forget_prefixes(&mut self) {
         assert!(self.kv.is_free() && self.num_formed == 0, "blocks have been taken");
         self.kv = KvCache::new(self.spec.kv.num_blocks, self.spec.kv.block_size, false);
-    }
-
-    /// Reads what a step works on; what comes of it means nothing.
-    pub(crate) fn warm(&self) -> u64 {
-        let queues = self.waiting.len() ^ self.running.len() ^ self.arriving.len() ^ self.catching_up.len();
-        let lists = self.spare.len() ^ self.joined.len() ^ self.growing.len() ^ self.unsettled.1.len();
-        let counts = self.num_formed ^ self.num_ended ^ self.totals.generated_tokens ^ self.totals.dummy_steps;
-        let spec = self.spec.scheduler.max_num_batched_tokens ^ u64::from(self.spec.kv.num_blocks);
-        let kv = u64::from(self.kv.num_free());
-        (queues ^ lists) as u64 ^ counts ^ spec ^ kv ^ self.decoding.lengths(self.num_formed).sum ^ self.log.next()
     }
 
     /// When its steps ended.

@@ -38,6 +38,7 @@ pub struct AttentionShape {
 #[derive(Clone, Debug, Default)]
 pub struct AttentionCursor {
     place: Option<measured::Place>,
+    skew: Option<measured::SkewPlace>,
 }
 
 /// How long one op takes, for one model on one GPU type at one tensor-parallel degree.

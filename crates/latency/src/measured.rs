@@ -21,3 +21,4 @@ pub use catalogue::{BundleName, Catalogue};
 pub use meta::ProfiledLimits;
 pub use profile::Profile;
 pub use samples::{Op, Sample, read_samples};
+pub(crate) use skew::SkewPlace;

@@ -105,7 +105,7 @@ impl OpLatency for Profile {
 
     fn attention_from(&self, shape: &AttentionShape, cursor: &mut AttentionCursor) -> Duration {
         let is_even = shape.num_decodes <= 1 || shape.kv_decode_max == shape.kv_decode_mean;
-        let alpha = if is_even { 0.0 } else { self.skew.alpha(shape) };
+        let alpha = if is_even { 0.0 } else { self.skew.alpha(shape, &mut cursor.skew) };
         let place = [shape.prefill_tokens, shape.prefill_history, shape.num_decodes];
         let kv = [shape.kv_decode_mean, shape.kv_decode_max];
         let [mean_ns, max_ns] = self.attention.times_ns(place, kv, &mut cursor.place);

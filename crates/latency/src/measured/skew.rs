@@ -148,17 +148,24 @@ impl SkewFit {
         csv::read(source, file, ["pc", n, skew_rate, kv_big, kp, "alpha"], faults, self);
     }
 
-    /// α for a step.
-    pub(crate) fn alpha(&self, shape: &AttentionShape) -> f64 {
+    /// α for a step. `place` is where the step asked for before fell; what has not changed is not looked up again.
+    pub(crate) fn alpha(&self, shape: &AttentionShape, place: &mut Option<SkewPlace>) -> f64 {
         let Ok(prefill_tokens) = u32::try_from(shape.prefill_tokens) else { return self.alpha_default };
         let [n, skew_rate, kv_big, kp] = &self.axes.0;
-        let ranges = [
-            n.range_of(shape.num_decodes as f64),
-            skew_rate.range_of(skew(shape)),
-            kv_big.range_of(shape.kv_decode_max as f64),
-            kp.range_of(shape.prefill_history as f64),
-        ];
-        self.alphas.get(&bucket(prefill_tokens, ranges)).copied().unwrap_or(self.alpha_default)
+        let steady = [shape.num_decodes, shape.prefill_history];
+        let before = place.filter(|place| place.steady == steady);
+        let [n, kp] = before.map_or_else(
+            || [n.range_of(shape.num_decodes as f64), kp.range_of(shape.prefill_history as f64)],
+            |place| place.ranges,
+        );
+        let ranges = [n, skew_rate.range_of(skew(shape)), kv_big.range_of(shape.kv_decode_max as f64), kp];
+        let bucket = bucket(prefill_tokens, ranges);
+        let alpha = match before {
+            Some(place) if place.bucket == bucket => place.alpha,
+            _ => self.alphas.get(&bucket).copied().unwrap_or(self.alpha_default),
+        };
+        *place = Some(SkewPlace { steady, ranges: [n, kp], bucket, alpha });
+        alpha
     }
 }
 
@@ -183,6 +190,16 @@ impl Rows for SkewFit {
     fn push(&mut self, (bucket, alpha): (Bucket, f64)) {
         self.alphas.entry(bucket).or_insert(alpha);
     }
+}
+
+/// Where a step fell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SkewPlace {
+    /// Decodes and the prefills' history, and their ranges.
+    steady: [u64; 2],
+    ranges: [u8; 2],
+    bucket: Bucket,
+    alpha: f64,
 }
 
 /// Where the mean lies between the shortest decode (0) and the longest (1); the middle when they are equal.
@@ -240,7 +257,12 @@ mod tests {
         fit.insert("pc=0|n<=2|sr<=40%|kvB<=1k|kp=0", 0.1).unwrap();
         fit.insert("pc=0|n<=2|sr<=40%|kvB<=1k|kp=0", 0.2).unwrap();
         fit.insert("pc=16|n<=4|sr<=40%|kvB<=1k|kp<=2k", 0.3).unwrap();
-        let check = |shape: &AttentionShape, expected: f64| assert_eq!(fit.alpha(shape), expected, "{shape:?}");
+        let mut place = None;
+        let mut check = |shape: &AttentionShape, expected: f64| {
+            assert_eq!(fit.alpha(shape, &mut None), expected, "{shape:?}");
+            // Whatever was asked before, and asked again.
+            assert_eq!([(); 2].map(|()| fit.alpha(shape, &mut place)), [expected; 2], "{shape:?}");
+        };
         check(&shape(0, 0, 2, [100, 150, 300]), 0.1);
         check(&shape(16, 2048, 4, [100, 150, 300]), 0.3);
         check(&shape(15, 2048, 4, [100, 150, 300]), 0.5); // prefill tokens must be met exactly
