@@ -13,8 +13,8 @@ const W2_REQUESTS: u64 = 80_000;
 /// Requests per second and instance.
 pub(crate) const REQUESTS_PER_S: f64 = 10.0;
 /// Requests per second and member of a group that shares experts, and for how many seconds they arrive.
-const GROUP_REQUESTS_PER_S: f64 = 5.0;
-const GROUP_SECONDS: u64 = 200;
+const GROUP_REQUESTS_PER_S: f64 = 1.0;
+const GROUP_SECONDS: u64 = 600;
 
 /// Flags of all runs of generated workloads. Batches have at most 128 sequences and 2,048 tokens, which is the default.
 fn run_flags(lab: &Lab, engine: &str, cluster: &str, dataset: &str) -> Vec<String> {
