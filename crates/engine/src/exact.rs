@@ -5,15 +5,13 @@
 //! everybody's forward pass is timed. Only passes that are one chain of ops can be timed so (those of
 //! pipelines are in [`crate::staged`], all others in [`crate::detailed`]).
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use network::{DeviceQueue, Location};
 use units::{Duration, GroupId, InstanceId, Instant};
 
 use crate::cluster::Cluster;
 use crate::deployment::{Deployment, GroupSpec, InstanceSpec, Role};
 use crate::entry::Entry;
+use crate::events::EventQueue;
 use crate::forward::ForwardPass;
 use crate::observer::Observer;
 use crate::pass_clock::PassClock;
@@ -21,7 +19,7 @@ use crate::pass_clock::PassClock;
 #[derive(Debug)]
 pub(crate) struct ExactClock<'d> {
     deployment: &'d Deployment,
-    events: BinaryHeap<Reverse<(Instant, Event)>>,
+    events: EventQueue<Event>,
     memory: DeviceQueue,
     groups: Vec<GroupClock>,
 }
@@ -141,7 +139,7 @@ impl<'d> ExactClock<'d> {
         };
         Self {
             deployment,
-            events: BinaryHeap::new(),
+            events: EventQueue::new(),
             memory: DeviceQueue::new(deployment.memory),
             groups: deployment.groups.iter().map(group_clock).collect(),
         }
@@ -153,14 +151,11 @@ impl<'d> ExactClock<'d> {
         cluster: &mut Cluster<'d, I>,
         observer: &mut dyn Observer,
     ) -> bool {
-        let event = self.events.peek().map(|Reverse((time, _))| *time);
-        let Some(now) = [cluster.arrivals.next_time(), event].into_iter().flatten().min() else { return false };
+        let times = [cluster.arrivals.next_time(), self.events.next_time()];
+        let Some(now) = times.into_iter().flatten().min() else { return false };
         cluster.report_intervals(now, observer);
         cluster.route_arrivals(now);
-        while let Some(&Reverse((time, event))) = self.events.peek()
-            && time == now
-        {
-            self.events.pop();
+        while let Some(event) = self.events.pop_at(now) {
             match event.kind() {
                 Kind::Store { group, rank } => self.store(group, rank, now),
                 Kind::Prepared { instance } => cluster.finish_preparation(instance, now, observer),
@@ -170,8 +165,9 @@ impl<'d> ExactClock<'d> {
         // Sessions whose tools take no time go on at once.
         cluster.route_arrivals(now);
         cluster.start_what_can(now, observer, |group, passes| self.start_wave(group, passes, now));
-        let prepared = |(time, instance)| Reverse((time, Kind::Prepared { instance }.into()));
-        self.events.extend(cluster.preparations().map(prepared));
+        for (time, instance) in cluster.preparations() {
+            self.events.push(time, Kind::Prepared { instance }.into());
+        }
         true
     }
 
@@ -185,7 +181,7 @@ impl<'d> ExactClock<'d> {
         *remaining -= 1;
         *latest = stored.max(*latest);
         if *remaining == 0 {
-            self.events.push(Reverse((*latest, Kind::StepDone { instance: member.instance }.into())));
+            self.events.push(*latest, Kind::StepDone { instance: member.instance }.into());
         }
     }
 
@@ -214,7 +210,7 @@ impl<'d> ExactClock<'d> {
         clock.output_bytes[wave] = passes[0].output_bytes();
         clock.num_waves += 1;
         for (rank, &time) in clock.free.iter().enumerate() {
-            self.events.push(Reverse((time, Kind::Store { group, rank }.into())));
+            self.events.push(time, Kind::Store { group, rank }.into());
         }
     }
 }

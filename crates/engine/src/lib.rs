@@ -15,6 +15,7 @@ mod decoding;
 mod deployment;
 mod detailed;
 mod entry;
+mod events;
 mod exact;
 mod forward;
 mod graphs;

@@ -11,8 +11,7 @@
 //!
 //! Host memory serves one access at a time, so those that it decides about are events of their own.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use model::{Architecture, Layer, Table};
@@ -22,6 +21,7 @@ use units::{Duration, GroupId, InstanceId, Instant};
 use crate::cluster::Cluster;
 use crate::deployment::{Deployment, GroupSpec, InstanceSpec};
 use crate::entry::Entry;
+use crate::events::EventQueue;
 use crate::exact::needs_no_transfers;
 use crate::forward::ForwardPass;
 use crate::graphs::stage_blocks;
@@ -44,7 +44,7 @@ pub(crate) fn runs_in_stages(instance: &InstanceSpec) -> bool {
 #[derive(Debug)]
 pub(crate) struct StagedClock<'d> {
     deployment: &'d Deployment,
-    events: BinaryHeap<Reverse<(Instant, Event)>>,
+    events: EventQueue<Event>,
     memory: DeviceQueue,
     pipelines: Vec<Pipeline<'d>>,
 }
@@ -135,7 +135,7 @@ impl<'d> StagedClock<'d> {
         };
         Self {
             deployment,
-            events: BinaryHeap::new(),
+            events: EventQueue::new(),
             memory: DeviceQueue::new(deployment.memory),
             pipelines: deployment.groups.iter().map(pipeline).collect(),
         }
@@ -147,14 +147,11 @@ impl<'d> StagedClock<'d> {
         cluster: &mut Cluster<'d, I>,
         observer: &mut dyn Observer,
     ) -> bool {
-        let event = self.events.peek().map(|Reverse((time, _))| *time);
-        let Some(now) = [cluster.arrivals.next_time(), event].into_iter().flatten().min() else { return false };
+        let times = [cluster.arrivals.next_time(), self.events.next_time()];
+        let Some(now) = times.into_iter().flatten().min() else { return false };
         cluster.report_intervals(now, observer);
         cluster.route_arrivals(now);
-        while let Some(&Reverse((time, event))) = self.events.peek()
-            && time == now
-        {
-            self.events.pop();
+        while let Some(event) = self.events.pop_at(now) {
             match event {
                 Event::Handed(part) => {
                     self.end(part, now);
@@ -237,11 +234,11 @@ impl<'d> StagedClock<'d> {
         for index in ranks {
             let (place, computed) = (pipeline.place(index), pipeline.wave(number).at[index]);
             let part = Part { group, place, wave: number };
-            let event = match pipeline.message_delay(place, number) {
+            let (time, event) = match pipeline.message_delay(place, number) {
                 Some(delay) => (computed + delay, Event::Handed(part)),
                 None => (computed, Event::Computed(part)),
             };
-            self.events.push(Reverse(event));
+            self.events.push(time, event);
         }
     }
 
@@ -250,7 +247,7 @@ impl<'d> StagedClock<'d> {
         let host = self.deployment.instances[pipeline.instance(part.place).index()].node.0;
         let bytes = pipeline.wave(part.wave).passes[part.place.member].lanes[0].output_bytes;
         let stored = self.memory.serve(Location::Host(host), now, bytes);
-        self.events.push(Reverse((stored, Event::Stored(part))));
+        self.events.push(stored, Event::Stored(part));
     }
 
     /// An NPU is through with its part of a wave, and goes on to the next.
@@ -265,7 +262,7 @@ impl<'d> StagedClock<'d> {
             *unstored -= 1;
             if *unstored == 0 {
                 let instance = pipeline.instance(place);
-                self.events.push(Reverse((now, Event::StepDone { instance })));
+                self.events.push(now, Event::StepDone { instance });
                 pipeline.drop_waves();
             }
         }

@@ -240,7 +240,10 @@ impl<'d> PassBuilder<'d> {
             // Steps with attention in memory differ in their ops too.
             self.latest = (spec.pim.is_none() && self.plan.attention.is_some()).then_some(size);
         }
-        lane.kv_bytes = 2 * spec.model.kv_width() * batch.kv_send_tokens * spec.kv.element_bytes / u64::from(spec.tp);
+        lane.kv_bytes = match batch.kv_send_tokens {
+            0 => 0,
+            tokens => 2 * spec.model.kv_width() * tokens * spec.kv.element_bytes / u64::from(spec.tp),
+        };
         let num_routings = if spec.block_copy { 1 } else { self.num_blocks };
         self.route_experts(wave.expert_tokens.unwrap_or(tokens), num_routings, &mut lane.expert_times);
     }

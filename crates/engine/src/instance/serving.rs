@@ -64,7 +64,8 @@ impl Instance<'_> {
             return false;
         }
         let mut left = *budget - num_decoding;
-        let mut num_blocks = self.decoding.takers(number).len() as u64;
+        let num_takers = self.decoding.takers(number).len() as u32;
+        let mut num_blocks = u64::from(num_takers);
         let mut wanted = 0;
         for &(_, key) in &self.catching_up {
             let sequence = &self.sequences[key];
@@ -87,7 +88,7 @@ impl Instance<'_> {
         if self.kv.is_caching() {
             self.grow_in_order(batch, budget, tiers);
         } else {
-            assert!(self.kv.take_ahead(self.decoding.takers(number).len() as u32), "there are blocks for all");
+            assert!(self.kv.take_ahead(num_takers), "there are blocks for all");
             for index in 0..self.catching_up.len() {
                 self.catch_up(self.catching_up[index].1, batch, budget, tiers);
             }
