@@ -38,6 +38,8 @@ impl Span {
 #[derive(Debug)]
 pub(crate) struct Decoding {
     block_size: i64,
+    /// One less than the block size, where that is a power of two, as it nearly always is.
+    block_mask: Option<u64>,
     /// Of the sequences in the next batch, in ascending order.
     offsets: Vec<i64>,
     sum: i64,
@@ -59,6 +61,7 @@ impl Decoding {
     pub(crate) fn new(block_size: u32) -> Self {
         Self {
             block_size: i64::from(block_size),
+            block_mask: block_size.is_power_of_two().then(|| u64::from(block_size) - 1),
             offsets: Vec::new(),
             sum: 0,
             leaving: BinaryHeap::new(),
@@ -115,7 +118,8 @@ impl Decoding {
 
     /// Those that take a block in batch `number`, in order of admission.
     pub(crate) fn takers(&self, number: u64) -> &[(Admission, SequenceKey)] {
-        &self.takers[(number % self.block_size as u64) as usize]
+        let place = self.block_mask.map_or_else(|| number % self.block_size as u64, |mask| number & mask);
+        &self.takers[place as usize]
     }
 
     /// Those that fill a block in batch `number`, in order of admission.

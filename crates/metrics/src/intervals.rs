@@ -148,11 +148,9 @@ impl Observer for IntervalMeter {
 
     fn wave_started(&mut self, wave: &Wave<'_>) {
         // Energy can be read only before the cluster is at work again.
-        if let Some(length) = self.length {
+        if let Some(length) = self.length.filter(|&length| wave.start > self.closed + length) {
             let num_intervals = (wave.start - self.closed).ns().div_ceil(length.ns());
-            if num_intervals > 1 {
-                self.close_idle(self.closed + length * (num_intervals - 1));
-            }
+            self.close_idle(self.closed + length * (num_intervals - 1));
         }
         if let Some(power) = &mut self.power {
             power.wave_started(wave);

@@ -12,13 +12,16 @@ use std::ops::Range;
 pub(crate) struct Bracket {
     low: usize,
     high: usize,
+    /// What the axis has at the two; both zero where they are one.
+    from: u32,
+    to: u32,
     /// 0 at `low`, 1 at `high`, above 1 beyond the last point.
     weight: f64,
 }
 
 impl Bracket {
     /// The first point of an axis.
-    pub(crate) const FIRST: Self = Self { low: 0, high: 0, weight: 0.0 };
+    pub(crate) const FIRST: Self = Self { low: 0, high: 0, from: 0, to: 0, weight: 0.0 };
 
     /// Brackets `question` on a strictly increasing `axis` that is not empty.
     pub(crate) fn of(axis: &[u32], question: u64) -> Self {
@@ -28,19 +31,21 @@ impl Bracket {
         }
         let high = above.min(axis.len() - 1);
         let low = high - 1;
-        let (from, to) = (u64::from(axis[low]), u64::from(axis[high]));
-        Self { low, high, weight: (question - from) as f64 / (to - from) as f64 }
+        Self { low, high, from: axis[low], to: axis[high], weight: 0.0 }.at(question)
     }
 
-    /// Brackets `question` where it was bracketed last, if it is still there.
+    /// The place of `question` between the same two points.
+    fn at(self, question: u64) -> Self {
+        let (from, to) = (u64::from(self.from), u64::from(self.to));
+        Self { weight: (question - from) as f64 / (to - from) as f64, ..self }
+    }
+
+    /// Brackets `question` where another was bracketed on the same `axis`, if it is still there.
     fn of_again(self, axis: &[u32], question: u64) -> Self {
-        if self.low < self.high && self.high < axis.len() {
-            let (from, to) = (u64::from(axis[self.low]), u64::from(axis[self.high]));
-            if (from..to).contains(&question) {
-                return Self { weight: (question - from) as f64 / (to - from) as f64, ..self };
-            }
+        match (u64::from(self.from)..u64::from(self.to)).contains(&question) {
+            true => self.at(question),
+            false => Self::of(axis, question),
         }
-        Self::of(axis, question)
     }
 
     /// Blends what `time` says of the two points.
@@ -283,7 +288,8 @@ mod tests {
     #[test]
     fn brackets() {
         let check = |question, low, high, weight| {
-            assert_eq!(Bracket::of(&[0, 16, 32], question), Bracket { low, high, weight }, "{question}");
+            let bracket = Bracket::of(&[0, 16, 32], question);
+            assert_eq!((bracket.low, bracket.high, bracket.weight), (low, high, weight), "{question}");
         };
         check(0, 0, 1, 0.0);
         check(4, 0, 1, 0.25);
