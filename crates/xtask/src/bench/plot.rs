@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use super::rows::number;
+use super::rows::{grouped, number};
 
 /// One line.
 pub(crate) struct Series {
@@ -129,7 +129,7 @@ impl Plot {
                 "<line class=\"axis\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{BOTTOM}\" y2=\"{}\"/>",
                 BOTTOM + 4.0
             );
-            let label = number(value).replace(".00", "").replace(".0", "");
+            let label = grouped(value);
             let _ = writeln!(svg, "<text text-anchor=\"middle\" x=\"{at:.1}\" y=\"{}\">{label}</text>", BOTTOM + 18.0);
         }
         let middle = (LEFT + RIGHT) / 2.0;

@@ -193,7 +193,12 @@ pub(crate) fn number(value: f64) -> String {
     }
     // To three digits where it is large.
     let scale = 10_f64.powi((value.abs().log10().floor() as i32 - 2).max(0));
-    let digits = format!("{:.0}", (value / scale).round() * scale);
+    grouped((value / scale).round() * scale)
+}
+
+/// A whole number, in threes.
+pub(crate) fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
@@ -212,6 +217,7 @@ mod tests {
     fn numbers_have_three_digits() {
         let numbers = [0.5, 8.0, 12.34, 999.4, 1_234.0, 211_567.0, 1_000_000.0].map(number);
         assert_eq!(numbers, ["0.50", "8.00", "12.3", "999", "1,230", "212,000", "1,000,000"]);
+        assert_eq!([8.0, 1_024.0].map(grouped), ["8", "1,024"]);
     }
 
     #[test]
