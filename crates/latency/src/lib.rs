@@ -34,11 +34,19 @@ pub struct AttentionShape {
     pub kv_decode_min: u64,
 }
 
-/// Where the latest question about attention was answered.
+impl AttentionShape {
+    /// Has every decode find a token more.
+    pub fn grow(&mut self) {
+        self.kv_decode_mean += 1;
+        self.kv_decode_max += 1;
+        self.kv_decode_min += 1;
+    }
+}
+
+/// What the latest question about attention tells of the next.
 #[derive(Clone, Debug, Default)]
 pub struct AttentionCursor {
-    place: Option<measured::Place>,
-    skew: Option<measured::SkewPlace>,
+    stretch: Option<measured::Stretch>,
 }
 
 /// How long one op takes, for one model on one GPU type at one tensor-parallel degree.

@@ -13,12 +13,12 @@ mod points;
 mod profile;
 mod samples;
 mod skew;
+mod stretch;
 mod tables;
 
-pub(crate) use attention::Place;
 pub use bundle::{Bundle, NoProfile};
 pub use catalogue::{BundleName, Catalogue};
 pub use meta::ProfiledLimits;
 pub use profile::Profile;
 pub use samples::{Op, Sample, read_samples};
-pub(crate) use skew::SkewPlace;
+pub(crate) use stretch::Stretch;

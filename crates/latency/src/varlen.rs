@@ -106,12 +106,20 @@ impl VarlenAttention {
             let more = total - own.max(least) - least * (num_chunks - 1);
             return latency.attention(&even(tokens, history, decodes.count, mean)) + more;
         }
+        let (shape, more) = self.split(decodes, captured_decodes);
+        latency.attention_from(&shape, cursor) + more
+    }
+
+    /// What the attention of a step without chunks is made of: a step to ask for, and the time that it takes longer. As the
+    /// decodes grow all alike, so do those of the one, and the other stays.
+    pub fn split(&self, decodes: &Decodes<'_>, captured_decodes: u64) -> (AttentionShape, Duration) {
+        let mean = decodes.sum.checked_div(decodes.count).unwrap_or(0);
+        let shape = even(0, 0, decodes.count, mean);
         match self.uneven.filter(|uneven| captured_decodes >= uneven.least_decodes) {
-            Some(uneven) => latency.attention_from(&even(0, 0, decodes.count, mean), cursor) + uneven.tail(decodes),
+            Some(uneven) => (shape, uneven.tail(decodes)),
             None => {
                 let (kv_decode_max, kv_decode_min) = (decodes.max, decodes.min);
-                let shape = AttentionShape { kv_decode_max, kv_decode_min, ..even(0, 0, decodes.count, mean) };
-                latency.attention_from(&shape, cursor)
+                (AttentionShape { kv_decode_max, kv_decode_min, ..shape }, Duration::ZERO)
             }
         }
     }

@@ -14,7 +14,7 @@ use diagnostics::{Fault, Faults};
 
 use super::csv::{self, Cells, Rows};
 use super::points::Points;
-use super::tables::{Bracket, KeyQuestions, RowsAt, Sheets, whole_ns};
+use super::tables::{Bracket, KeyQuestions, RowsAt, Segment, Sheets, whole_ns};
 
 /// More corners than this are no grid; each may cost a search for its nearest pair.
 const CORNERS_MAX: usize = 1 << 14;
@@ -91,51 +91,50 @@ impl AttentionGrid {
         })
     }
 
-    /// The time in whole ns when every decode has `kv` tokens of KV, for each of two `kv`. `place` is where the question
-    /// before fell in this grid; what has not changed is not looked up again.
-    pub(crate) fn times_ns(
-        &self,
-        [prefill, history, decodes]: [u64; 3],
-        kv: [u64; 2],
-        place: &mut Option<Place>,
-    ) -> [u64; 2] {
-        let shape = [prefill, history, decodes];
-        let place = match place {
-            Some(place) if place.shape == shape => {
-                place.kv.ask(kv, &self.sheets);
-                place
-            }
-            place => place.insert(self.place(shape, kv)),
-        };
-        let Place { prefill, decodes, rows, kv, .. } = place;
-        let times_ns = prefill
-            .blend_ends(|prefill| decodes.blend_ends(|decodes| self.sheets.times_between(&rows[prefill][decodes], kv)));
+    /// The time in whole ns when every decode has `kv` tokens of KV, for each of two `kv`.
+    pub(crate) fn times_ns(&self, [prefill, history, decodes]: [u64; 3], kv: [u64; 2]) -> [u64; 2] {
+        let prefill = Bracket::of(&self.prefill_axis, prefill);
+        let decodes = Bracket::of(&self.decodes_axis, decodes);
+        let mut kv = KeyQuestions::new(kv);
+        let times_ns = prefill.blend_all(|prefill| {
+            decodes.blend_all(|decodes| self.sheets.times_between(&self.rows_at(prefill, decodes, history), &mut kv))
+        });
         times_ns.map(whole_ns)
     }
 
-    fn place(&self, shape: [u64; 3], kv: [u64; 2]) -> Place {
-        let [prefill, history, decodes] = shape;
-        let prefill = Bracket::of(&self.prefill_axis, prefill);
+    /// What steps without prompts take while each of their `decodes` decodes has about `kv` tokens of KV; `None` where
+    /// such were not measured.
+    pub(crate) fn decode_line(&self, decodes: u64, kv: u64) -> Option<DecodeLine> {
+        let prefill = Bracket::of(&self.prefill_axis, 0);
         let decodes = Bracket::of(&self.decodes_axis, decodes);
-        let rows_at = |prefill: usize, decodes: usize| {
-            let sheet = self.corners[prefill * self.decodes_axis.len() + decodes];
-            self.sheets.rows_at(sheet as usize, history)
-        };
-        let rows = prefill.map_ends(|prefill| decodes.map_ends(|decodes| rows_at(prefill, decodes)));
-        Place { shape, prefill, decodes, rows, kv: KeyQuestions::new(kv) }
+        let segment = |decodes: usize| Some(self.sheets.segment(self.rows_at(prefill.low(), decodes, 0).only()?, kv));
+        let [low, high] = decodes.map_ends(segment);
+        prefill.is_on_point().then_some(DecodeLine { decodes, segments: [low?, high?] })
+    }
+
+    /// The rows of the pair at two places of the axes around `history`.
+    fn rows_at(&self, prefill: usize, decodes: usize, history: u64) -> RowsAt {
+        let sheet = self.corners[prefill * self.decodes_axis.len() + decodes];
+        self.sheets.rows_at(sheet as usize, history)
     }
 }
 
-/// Where a question fell.
+/// The time of steps that decode, between two points of the KV axis.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    /// Prefill tokens, their history, and decodes.
-    shape: [u64; 3],
-    prefill: Bracket,
+pub(crate) struct DecodeLine {
     decodes: Bracket,
-    /// By prefill tokens and decodes.
-    rows: [[RowsAt; 2]; 2],
-    kv: KeyQuestions<2>,
+    /// With the number of decodes that was measured below, and above.
+    segments: [Segment; 2],
+}
+
+impl DecodeLine {
+    /// The time in whole ns when every decode has `kv` tokens of KV, as [`AttentionGrid::times_ns`] has it; `None` where
+    /// that is not on the line.
+    pub(crate) fn time_ns(&self, kv: u64) -> Option<u64> {
+        let is_on_it = self.segments.iter().all(|segment| segment.has(kv));
+        let time_ns = || self.decodes.blend_ends(|end| [self.segments[end].time_ns(kv)])[0];
+        is_on_it.then(|| whole_ns(time_ns()))
+    }
 }
 
 /// The different values among `values`, sorted.
@@ -185,57 +184,44 @@ mod tests {
         let grid = grid(&rows);
         for (prefill, history, decodes, kv) in [(16, 0, 1, 16), (24, 32, 3, 40), (32, 64, 4, 64), (64, 128, 8, 256)] {
             assert_eq!(
-                grid.times_ns([prefill, history, decodes].map(u64::from), [kv.into(), 16], &mut None),
+                grid.times_ns([prefill, history, decodes].map(u64::from), [kv.into(), 16]),
                 [time(prefill, history, decodes, kv), time(prefill, history, decodes, 16)].map(u64::from)
             );
         }
-        assert_eq!(
-            grid.times_ns([0; 3], [0; 2], &mut None),
-            [u64::from(time(16, 0, 1, 16)); 2],
-            "clamped below on every axis"
-        );
+        assert_eq!(grid.times_ns([0; 3], [0; 2]), [u64::from(time(16, 0, 1, 16)); 2], "clamped below on every axis");
     }
 
-    /// A question is answered the same whatever was asked before.
+    /// Lines say what the grid does, as far as they go.
     #[test]
-    fn places_make_no_difference() {
+    fn lines_are_of_the_grid() {
         let mut rows = Vec::new();
-        for (prefill, decodes) in [(0, 1), (0, 8), (16, 0), (16, 1), (64, 8)] {
-            for history in [0, 128] {
-                for kv in [16, 64, 256, 1024].into_iter().skip((prefill / 16 % 2) as usize) {
-                    let ns = f64::from(prefill * 3 + decodes * 7 + history + kv * kv % 977);
-                    rows.push((prefill, history, decodes, kv, ns));
-                }
+        for (prefill, decodes) in [(0, 1), (0, 2), (0, 8), (16, 0), (16, 1), (64, 8)] {
+            for kv in [16, 64, 256, 1024].into_iter().skip(decodes as usize % 2) {
+                rows.push((prefill, 0, decodes, kv, f64::from(prefill * 3 + decodes * 7 + kv * kv % 977) / 3.0));
             }
         }
         let grid = grid(&rows);
-        let mut place = None;
-        let mut state = 1_u64;
-        let mut draw = |bound: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 33) % bound
-        };
-        let mut kv = 0;
-        for _ in 0..20_000 {
-            let shape = [[0, 0, 20, 80][draw(4) as usize], [0, 100][draw(2) as usize], draw(3)];
-            for _ in 0..draw(8) {
-                kv = if draw(20) == 0 { draw(3000) } else { kv + draw(3) };
-                let kv = [kv, kv + draw(100)];
-                assert_eq!(
-                    grid.times_ns(shape, kv, &mut place),
-                    grid.times_ns(shape, kv, &mut None),
-                    "{shape:?} {kv:?}"
-                );
+        for decodes in 0..12 {
+            let mut num_lines = 0;
+            let mut line: Option<DecodeLine> = None;
+            for kv in 0..3000 {
+                let expected = grid.times_ns([0, 0, decodes], [kv; 2])[0];
+                let time_ns = line.as_ref().and_then(|line| line.time_ns(kv)).unwrap_or_else(|| {
+                    num_lines += 1;
+                    line.insert(grid.decode_line(decodes, kv).unwrap()).time_ns(kv).unwrap()
+                });
+                assert_eq!(time_ns, expected, "{decodes} decodes of {kv}");
             }
+            // Below the first point, and from each on but the last.
+            assert!((3..=5).contains(&num_lines), "{num_lines} lines for {decodes} decodes");
         }
     }
 
     #[test]
     fn the_nearest_pair_stands_in() {
         let grid = grid(&[(0, 0, 1, 0, 10.0), (16, 0, 0, 0, 100.0), (16, 0, 1, 0, 200.0)]);
-        let check = |prefill, decodes, expected| {
-            assert_eq!(grid.times_ns([prefill, 0, decodes], [0; 2], &mut None), [expected; 2])
-        };
+        let check =
+            |prefill, decodes, expected| assert_eq!(grid.times_ns([prefill, 0, decodes], [0; 2]), [expected; 2]);
         check(0, 0, 10); // (0, 0) is missing; (0, 1) is one away
         check(8, 0, 55); // between that and (16, 0)
         check(8, 1, 105);
@@ -249,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_first_sample_of_a_place_counts() {
-        assert_eq!(grid(&[(0, 0, 1, 16, 10.0), (0, 0, 1, 16, 99.0)]).times_ns([0, 0, 1], [16; 2], &mut None), [10; 2]);
+        assert_eq!(grid(&[(0, 0, 1, 16, 10.0), (0, 0, 1, 16, 99.0)]).times_ns([0, 0, 1], [16; 2]), [10; 2]);
     }
 
     #[test]

@@ -251,7 +251,7 @@ mod tests {
         let meta = Meta::read("meta.yaml", text, &mut faults);
         assert!(faults.is_empty(), "{text}: {faults}");
         let shape = AttentionShape { num_decodes: 3, kv_decode_max: 4, kv_decode_mean: 2, ..Default::default() };
-        meta.fits.get(&1).map_or(meta.alpha_default, |entry| entry.fit.alpha(&shape, &mut None))
+        meta.fits.get(&1).map_or(meta.alpha_default, |entry| entry.fit.alpha(&shape))
     }
 
     #[test]

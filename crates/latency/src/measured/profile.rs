@@ -9,7 +9,8 @@ use units::Duration;
 use super::attention::AttentionGrid;
 use super::degree::{Degree, Experts, LayerCurves};
 use super::skew::SkewFit;
-use super::tables::{Curve, round_half_even};
+use super::stretch::{self, Stretch};
+use super::tables::Curve;
 use crate::{AttentionCursor, AttentionShape, OpLatency};
 
 /// Measured times, looked up.
@@ -100,24 +101,19 @@ impl OpLatency for Profile {
     }
 
     fn attention(&self, shape: &AttentionShape) -> Duration {
-        self.attention_from(shape, &mut AttentionCursor::default())
+        let place = [shape.prefill_tokens, shape.prefill_history, shape.num_decodes];
+        let [mean_ns, longest_ns] = self.attention.times_ns(place, [shape.kv_decode_mean, shape.kv_decode_max]);
+        Duration::from_ns(stretch::corrected(mean_ns, longest_ns, stretch::alpha(shape, &self.skew)))
     }
 
     fn attention_from(&self, shape: &AttentionShape, cursor: &mut AttentionCursor) -> Duration {
-        let is_even = shape.num_decodes <= 1 || shape.kv_decode_max == shape.kv_decode_mean;
-        let alpha = if is_even { 0.0 } else { self.skew.alpha(shape, &mut cursor.skew) };
-        let place = [shape.prefill_tokens, shape.prefill_history, shape.num_decodes];
-        let kv = [shape.kv_decode_mean, shape.kv_decode_max];
-        let [mean_ns, max_ns] = self.attention.times_ns(place, kv, &mut cursor.place);
-        if alpha == 0.0 {
-            return Duration::from_ns(mean_ns);
+        let before = cursor.stretch.as_ref().and_then(|stretch| stretch.time_ns(shape));
+        if let Some(time_ns) = before {
+            return Duration::from_ns(time_ns);
         }
-        // Measurements waver: where the longer one looks faster there is nothing to correct by.
-        if max_ns <= mean_ns {
-            return Duration::from_ns(mean_ns);
-        }
-        let corrected = mean_ns as f64 + alpha * (max_ns - mean_ns) as f64;
-        Duration::from_ns((round_half_even(corrected) as u64).max(1))
+        cursor.stretch = Stretch::of(shape, &self.attention, &self.skew);
+        let time_ns = cursor.stretch.as_ref().and_then(|stretch| stretch.time_ns(shape));
+        time_ns.map_or_else(|| self.attention(shape), Duration::from_ns)
     }
 
     fn measures_uneven_decodes(&self) -> bool {

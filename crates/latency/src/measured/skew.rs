@@ -53,6 +53,13 @@ impl SkewAxis {
         self.upper_edges.iter().position(|&edge| value <= edge).unwrap_or(last) as u8
     }
 
+    /// The last whole number that is in the range of `value`.
+    fn last_of(&self, value: f64) -> u64 {
+        let range = usize::from(self.range_of(value));
+        // What is above the last edge belongs to the last range.
+        if range + 1 < self.upper_edges.len() { self.upper_edges[range] as u64 } else { u64::MAX }
+    }
+
     fn labelled(&self, label: Text<'_>) -> Option<u8> {
         let is_label = |index: &usize| self.words[*index] == label.word && label.is(self.labels[*index].as_bytes());
         (0..self.words.len()).find(is_label).map(|index| index as u8)
@@ -148,24 +155,23 @@ impl SkewFit {
         csv::read(source, file, ["pc", n, skew_rate, kv_big, kp, "alpha"], faults, self);
     }
 
-    /// α for a step. `place` is where the step asked for before fell; what has not changed is not looked up again.
-    pub(crate) fn alpha(&self, shape: &AttentionShape, place: &mut Option<SkewPlace>) -> f64 {
+    /// α for a step.
+    pub(crate) fn alpha(&self, shape: &AttentionShape) -> f64 {
         let Ok(prefill_tokens) = u32::try_from(shape.prefill_tokens) else { return self.alpha_default };
         let [n, skew_rate, kv_big, kp] = &self.axes.0;
-        let steady = [shape.num_decodes, shape.prefill_history];
-        let before = place.filter(|place| place.steady == steady);
-        let [n, kp] = before.map_or_else(
-            || [n.range_of(shape.num_decodes as f64), kp.range_of(shape.prefill_history as f64)],
-            |place| place.ranges,
-        );
-        let ranges = [n, skew_rate.range_of(skew(shape)), kv_big.range_of(shape.kv_decode_max as f64), kp];
-        let bucket = bucket(prefill_tokens, ranges);
-        let alpha = match before {
-            Some(place) if place.bucket == bucket => place.alpha,
-            _ => self.alphas.get(&bucket).copied().unwrap_or(self.alpha_default),
-        };
-        *place = Some(SkewPlace { steady, ranges: [n, kp], bucket, alpha });
-        alpha
+        let ranges = [
+            n.range_of(shape.num_decodes as f64),
+            skew_rate.range_of(skew(shape)),
+            kv_big.range_of(shape.kv_decode_max as f64),
+            kp.range_of(shape.prefill_history as f64),
+        ];
+        self.alphas.get(&bucket(prefill_tokens, ranges)).copied().unwrap_or(self.alpha_default)
+    }
+
+    /// Up to which length α is the same as at `longest`, that of the longest decode, where nothing else changes.
+    pub(crate) fn same_up_to(&self, longest: u64) -> u64 {
+        let [_, _, kv_big, _] = &self.axes.0;
+        kv_big.last_of(longest as f64)
     }
 }
 
@@ -190,16 +196,6 @@ impl Rows for SkewFit {
     fn push(&mut self, (bucket, alpha): (Bucket, f64)) {
         self.alphas.entry(bucket).or_insert(alpha);
     }
-}
-
-/// Where a step fell.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SkewPlace {
-    /// Decodes and the prefills' history, and their ranges.
-    steady: [u64; 2],
-    ranges: [u8; 2],
-    bucket: Bucket,
-    alpha: f64,
 }
 
 /// Where the mean lies between the shortest decode (0) and the longest (1); the middle when they are equal.
@@ -238,6 +234,7 @@ mod tests {
         check(&kv_big, 16385.0, "kvB>16k");
         check(&kp, 0.0, "kp=0");
         check(&kp, 1.0, "kp<=2k");
+        assert_eq!([0.0, 1024.0, 1025.0, 1e5].map(|value| kv_big.last_of(value)), [1024, 1024, 4096, u64::MAX]);
     }
 
     #[test]
@@ -257,12 +254,7 @@ mod tests {
         fit.insert("pc=0|n<=2|sr<=40%|kvB<=1k|kp=0", 0.1).unwrap();
         fit.insert("pc=0|n<=2|sr<=40%|kvB<=1k|kp=0", 0.2).unwrap();
         fit.insert("pc=16|n<=4|sr<=40%|kvB<=1k|kp<=2k", 0.3).unwrap();
-        let mut place = None;
-        let mut check = |shape: &AttentionShape, expected: f64| {
-            assert_eq!(fit.alpha(shape, &mut None), expected, "{shape:?}");
-            // Whatever was asked before, and asked again.
-            assert_eq!([(); 2].map(|()| fit.alpha(shape, &mut place)), [expected; 2], "{shape:?}");
-        };
+        let check = |shape: &AttentionShape, expected: f64| assert_eq!(fit.alpha(shape), expected, "{shape:?}");
         check(&shape(0, 0, 2, [100, 150, 300]), 0.1);
         check(&shape(16, 2048, 4, [100, 150, 300]), 0.3);
         check(&shape(15, 2048, 4, [100, 150, 300]), 0.5); // prefill tokens must be met exactly

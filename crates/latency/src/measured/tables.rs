@@ -12,16 +12,13 @@ use std::ops::Range;
 pub(crate) struct Bracket {
     low: usize,
     high: usize,
-    /// What the axis has at the two; both zero where they are one.
-    from: u32,
-    to: u32,
     /// 0 at `low`, 1 at `high`, above 1 beyond the last point.
     weight: f64,
 }
 
 impl Bracket {
     /// The first point of an axis.
-    pub(crate) const FIRST: Self = Self { low: 0, high: 0, from: 0, to: 0, weight: 0.0 };
+    pub(crate) const FIRST: Self = Self { low: 0, high: 0, weight: 0.0 };
 
     /// Brackets `question` on a strictly increasing `axis` that is not empty.
     pub(crate) fn of(axis: &[u32], question: u64) -> Self {
@@ -31,21 +28,18 @@ impl Bracket {
         }
         let high = above.min(axis.len() - 1);
         let low = high - 1;
-        Self { low, high, from: axis[low], to: axis[high], weight: 0.0 }.at(question)
+        let (from, to) = (u64::from(axis[low]), u64::from(axis[high]));
+        Self { low, high, weight: (question - from) as f64 / (to - from) as f64 }
     }
 
-    /// The place of `question` between the same two points.
-    fn at(self, question: u64) -> Self {
-        let (from, to) = (u64::from(self.from), u64::from(self.to));
-        Self { weight: (question - from) as f64 / (to - from) as f64, ..self }
+    /// The lower point.
+    pub(crate) fn low(self) -> usize {
+        self.low
     }
 
-    /// Brackets `question` where another was bracketed on the same `axis`, if it is still there.
-    fn of_again(self, axis: &[u32], question: u64) -> Self {
-        match (u64::from(self.from)..u64::from(self.to)).contains(&question) {
-            true => self.at(question),
-            false => Self::of(axis, question),
-        }
+    /// Whether the question is on the lower point.
+    pub(crate) fn is_on_point(self) -> bool {
+        self.weight == 0.0
     }
 
     /// Blends what `time` says of the two points.
@@ -140,18 +134,6 @@ impl<const N: usize> KeyQuestions<N> {
     pub(crate) fn new(questions: [u64; N]) -> Self {
         Self { questions, brackets: [Bracket::FIRST; N], keys: (0, 0) }
     }
-
-    /// Asks others, which are likely to fall where these did.
-    pub(crate) fn ask(&mut self, questions: [u64; N], sheets: &Sheets) {
-        let keys = self.keys.0 as usize..(self.keys.0 + self.keys.1) as usize;
-        for ((bracket, asked), question) in self.brackets.iter_mut().zip(&mut self.questions).zip(questions) {
-            if keys.is_empty() || *asked == question {
-                continue;
-            }
-            *bracket = bracket.of_again(&sheets.keys[keys.clone()], question);
-        }
-        self.questions = questions;
-    }
 }
 
 /// Two neighbouring rows of a sheet, and a place between them.
@@ -159,6 +141,13 @@ impl<const N: usize> KeyQuestions<N> {
 pub(crate) struct RowsAt {
     bracket: Bracket,
     spans: [Span; 2],
+}
+
+impl RowsAt {
+    /// The row that the place is on, if it is on one.
+    pub(crate) fn only(&self) -> Option<Span> {
+        self.bracket.is_on_point().then_some(self.spans[0])
+    }
 }
 
 /// Where the points of a row stand.
@@ -232,6 +221,11 @@ impl Sheets {
         })
     }
 
+    /// The part of a row around `key`.
+    pub(crate) fn segment(&self, row: Span, key: u64) -> Segment {
+        Segment::of(&self.keys[row.keys()], &self.times_ns[row.times()], key)
+    }
+
     /// The rows of one sheet with their points, as text.
     #[cfg(test)]
     pub(crate) fn shown(&self, sheet: usize) -> String {
@@ -241,6 +235,46 @@ impl Sheets {
             format!("{} ({})", self.rows[row], points.join(" "))
         };
         self.sheets().nth(sheet).expect("a sheet").map(row).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The part of a row between two neighbouring points, apart from the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    /// The first key that is on it, and the first that is not any more.
+    keys: (u64, u64),
+    /// Its two points: where the lower one is, how far apart they are, the time there and how much more it is at the upper.
+    from: u64,
+    length: f64,
+    low_ns: f64,
+    rise_ns: f64,
+}
+
+impl Segment {
+    /// That of `axis`, with these times at its points, on which `key` is.
+    fn of(axis: &[u32], times_ns: &[f64], key: u64) -> Self {
+        let Bracket { low, high, .. } = Bracket::of(axis, key);
+        let at = |point: usize| u64::from(axis[point]);
+        let first = if low < high { at(low) } else { 0 };
+        let last = axis.len() - 1;
+        let end = if high == last { u64::MAX } else { at(high) };
+        Self {
+            keys: (first, end),
+            from: first,
+            length: (at(high) - at(low)).max(1) as f64,
+            low_ns: times_ns[low],
+            rise_ns: times_ns[high] - times_ns[low],
+        }
+    }
+
+    /// Whether `key` is on it.
+    pub(crate) fn has(&self, key: u64) -> bool {
+        (self.keys.0..self.keys.1).contains(&key)
+    }
+
+    /// The time at a key that is on it, as [`Bracket::blend`] has it.
+    pub(crate) fn time_ns(&self, key: u64) -> f64 {
+        self.low_ns + (key - self.from) as f64 / self.length * self.rise_ns
     }
 }
 
