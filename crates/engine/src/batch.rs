@@ -33,6 +33,50 @@ pub(crate) struct Batch {
     pub(crate) write_through_bytes: u64,
 }
 
+/// What an instance runs next.
+#[derive(Debug)]
+pub(crate) enum Formed {
+    /// The sequences of the batch before, each with one token more: they all decode.
+    Again {
+        num_sequences: u64,
+        /// Those for which it is the last, if there are any.
+        leaving: Option<Box<Batch>>,
+    },
+    /// A batch that is not like the one before.
+    New(Box<Batch>),
+}
+
+impl Formed {
+    /// Sequences in it; none in a dummy.
+    pub(crate) fn num_sequences(&self) -> u64 {
+        match self {
+            Formed::Again { num_sequences, .. } => *num_sequences,
+            Formed::New(batch) => batch.num_sequences(),
+        }
+    }
+
+    /// Requests that start in it.
+    pub(crate) fn new_requests(&self) -> u64 {
+        self.batch().map_or(0, |batch| batch.new_requests)
+    }
+
+    /// What it computes, where that does not follow from the one before.
+    pub(crate) fn batch(&self) -> Option<&Batch> {
+        match self {
+            Formed::Again { .. } => None,
+            Formed::New(batch) => Some(batch),
+        }
+    }
+
+    /// The same, to be padded.
+    pub(crate) fn batch_mut(&mut self) -> Option<&mut Batch> {
+        match self {
+            Formed::Again { .. } => None,
+            Formed::New(batch) => Some(batch),
+        }
+    }
+}
+
 /// One sequence's part of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scheduled {

@@ -7,7 +7,7 @@ use kvcache::TierPool;
 use units::{Duration, GroupId, InstanceId, Instant};
 
 use crate::arrivals::Arrivals;
-use crate::batch::Batch;
+use crate::batch::{Batch, Formed};
 use crate::coordinator::{Coordinator, Counts};
 use crate::deployment::{Deployment, InstanceSpec, RequestRouting, Role, TierSpec};
 use crate::entry::Entry;
@@ -115,8 +115,9 @@ impl Entrance {
     /// Has an instance report its load.
     fn report(&mut self, index: usize, instance: &Instance<'_>, now: Instant) {
         if let Some(coordinator) = &mut self.coordinator
-            && let Ok(engine) = self.instances.binary_search(&index)
+            && let Some((place, _)) = self.places[index]
         {
+            let engine = place as usize;
             let counts = Counts { running: instance.num_running(), waiting: instance.num_waiting() };
             coordinator.report(engine, counts, now);
         }
@@ -144,8 +145,9 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         let groups: Vec<Group<'d>> = (0..deployment.groups.len()).map(&mut group).collect();
         let instance = |(index, spec): (usize, &'d InstanceSpec)| {
             let (group, member): (GroupId, usize) = seats[index];
-            let num_longest = groups[group.index()].num_longest(member);
-            Instance::new(spec, spec.tier.map(|tier| &deployment.tiers[tier]), options, num_longest)
+            let group = &groups[group.index()];
+            let tier = spec.tier.map(|tier| &deployment.tiers[tier]);
+            Instance::new(spec, tier, options, group.num_longest(member), group.repeats())
         };
         let tier = |spec: &TierSpec| TierPool::new(spec.num_blocks, spec.tokens_per_block, spec.npu_block_size);
         let entrance = |seed: u64, is_behind: fn(Role) -> bool| {
@@ -222,12 +224,13 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
             let index = self.entrance.choose(&request, now, &self.instances);
             self.instances[index].enqueue(arrival.id, arrival.time, &arrival.call);
             self.unfinished_requests += 1;
+            self.note_load(index.into());
             self.touch(index.into());
         }
     }
 
+    /// Notes that something has become possible for an instance.
     fn touch(&mut self, instance: InstanceId) {
-        self.note_load(instance);
         let (group, member) = self.seat(instance);
         self.groups[group.index()].touch(member);
         if !self.touched.contains(&group) {
@@ -294,17 +297,21 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
 
     /// Has an instance with room form its next batch; returns whether there was anything to run.
     pub(crate) fn form_batch(&mut self, instance: InstanceId, now: Instant) -> bool {
-        let batch = self.instances[instance.index()].form_batch(now, &mut self.tiers);
-        self.note_load(instance);
-        let formed = batch.is_some();
-        if let Some(batch) = batch {
-            let (group, member) = self.seat(instance);
-            let time = self.groups[group.index()].prepare(member, batch);
-            if time > Duration::ZERO {
-                self.preparations.push((now + time, instance));
-            }
+        let former = &mut self.instances[instance.index()];
+        let again = former.form_again();
+        let Some(batch) = again.or_else(|| former.form_batch(now, &mut self.tiers).map(Formed::New)) else {
+            self.note_load(instance);
+            return false;
+        };
+        if matches!(batch, Formed::New(_)) {
+            self.note_load(instance);
         }
-        formed
+        let (group, member) = self.seat(instance);
+        let time = self.groups[group.index()].prepare(member, batch);
+        if time > Duration::ZERO {
+            self.preparations.push((now + time, instance));
+        }
+        true
     }
 
     /// Hosts that make a batch ready, since this was asked last, each with when it is done.
@@ -331,10 +338,10 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
 
     /// Gives an instance with room a dummy, to keep pace with its group.
     pub(crate) fn offer_dummy(&mut self, instance: InstanceId) {
-        self.offer(instance, Box::new(Batch::dummy()));
+        self.offer(instance, Formed::New(Box::new(Batch::dummy())));
     }
 
-    fn offer(&mut self, instance: InstanceId, batch: Box<Batch>) {
+    fn offer(&mut self, instance: InstanceId, batch: Formed) {
         let (group, member) = self.seat(instance);
         self.groups[group.index()].offer(member, batch);
     }
@@ -353,6 +360,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         self.instances[instance.index()].complete(batch, now, &mut departures, observer);
         self.touch(instance);
         if !departures.is_empty() {
+            self.note_load(instance);
             self.take_leave(instance, &mut departures, now, observer);
         }
         self.departures = departures;
@@ -379,6 +387,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
             let request = sequence.request();
             let index = self.decode_entrance.choose(&request, now, &self.instances);
             self.instances[index].take_over(sequence, &mut self.tiers);
+            self.note_load(index.into());
             self.touch(index.into());
         }
     }

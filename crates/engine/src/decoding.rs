@@ -98,6 +98,11 @@ impl Decoding {
         })
     }
 
+    /// The first batch that is the last for somebody.
+    pub(crate) fn first_leaving(&self) -> Option<u64> {
+        self.leaving.peek().map(|&Reverse((last, ..))| last)
+    }
+
     /// Takes a sequence out.
     pub(crate) fn leave(&mut self, span: Span, admission: Admission) {
         let place = self.offsets.partition_point(|&offset| offset < span.offset);
@@ -120,6 +125,11 @@ impl Decoding {
     pub(crate) fn takers(&self, number: u64) -> &[(Admission, SequenceKey)] {
         let place = self.block_mask.map_or_else(|| number % self.block_size as u64, |mask| number & mask);
         &self.takers[place as usize]
+    }
+
+    /// How many those are.
+    pub(crate) fn num_takers(&self, number: u64) -> u32 {
+        self.takers(number).len() as u32
     }
 
     /// Those that fill a block in batch `number`, in order of admission.

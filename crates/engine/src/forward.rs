@@ -174,13 +174,15 @@ impl ForwardPass {
         self.lanes.iter().flat_map(Lane::ops).map(move |(op, is_of_block)| (op, times(is_of_block)))
     }
 
-    /// What the pass keeps busy on the instance of `spec`, for counting energy.
-    pub(crate) fn work(&self, spec: &InstanceSpec, batch: &Batch) -> StepWork {
+    /// What the pass keeps busy on the instance of `spec`, for counting energy. What a batch writes to the tier below comes
+    /// on top; one that is like the one before writes nothing.
+    pub(crate) fn work(&self, spec: &InstanceSpec, batch: Option<&Batch>) -> StepWork {
         let ranks = u64::from(spec.tp);
         let mut work = StepWork {
             npu_time: Duration::ZERO,
             pim_time: Duration::ZERO,
-            memory_bytes: self.recall_bytes * u64::from(spec.num_npus()) + batch.write_through_bytes,
+            memory_bytes: self.recall_bytes * u64::from(spec.num_npus())
+                + batch.map_or(0, |batch| batch.write_through_bytes),
             link_bytes: self.hidden_bytes * u64::from(spec.pp - 1) * ranks,
         };
         for lane in &self.lanes {

@@ -10,7 +10,7 @@ use std::mem;
 use network::CollectiveKind;
 use units::{Duration, GroupId, InstanceId, Instant};
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Formed};
 use crate::deployment::{Deployment, Engine, GroupSpec, Polling};
 use crate::forward::{ForwardPass, PassBuilder, WaveShape, hidden_state_bytes};
 use crate::graphs::{Layout, labelled_graphs};
@@ -43,6 +43,8 @@ pub(crate) struct Group<'d> {
     pub(crate) latest: Vec<MemberStep>,
     /// Bytes that one hidden state of the latest wave takes, padding included.
     pub(crate) latest_bytes: u64,
+    /// Tokens that its members were padded to.
+    latest_tokens: u64,
 }
 
 /// What a member is to run next, and what it is running.
@@ -51,13 +53,13 @@ struct Seat {
     /// Batches that may be in flight: one a pipeline stage, or two where they are formed ahead.
     depth: usize,
     /// Formed, and being made ready by the host.
-    preparing: Option<Box<Batch>>,
+    preparing: Option<Formed>,
     /// Whether its oldest batch came to its end meanwhile.
     has_late_result: bool,
     /// Ready, and waiting for the other members.
-    pending: Option<Box<Batch>>,
+    pending: Option<Formed>,
     /// Oldest first. Batches go through the stages in order, so they end in order.
-    running: VecDeque<Box<Batch>>,
+    running: VecDeque<Formed>,
     /// Whether its engine does nothing until its oldest batch is through: it found nothing to run beside it.
     waits: bool,
     /// Whether it is among the group's touched members.
@@ -106,6 +108,7 @@ impl<'d> Group<'d> {
             passes: 0,
             latest: Vec::new(),
             latest_bytes: 0,
+            latest_tokens: 0,
         }
     }
 
@@ -116,6 +119,11 @@ impl<'d> Group<'d> {
     /// How many of the longest decodes of a member's batch it looks at.
     pub(crate) fn num_longest(&self, member: usize) -> usize {
         self.builders[member].num_longest()
+    }
+
+    /// Whether a member may run a batch [again](Formed::Again): nobody else has to be waited for.
+    pub(crate) fn repeats(&self) -> bool {
+        self.builders.len() == 1 && self.builders[0].repeats()
     }
 
     /// The pass of each member in the latest wave.
@@ -175,10 +183,10 @@ impl<'d> Group<'d> {
     }
 
     /// Gives a member its next batch, which its host has yet to make ready; returns how long that takes.
-    pub(crate) fn prepare(&mut self, member: usize, batch: Box<Batch>) -> Duration {
+    pub(crate) fn prepare(&mut self, member: usize, batch: Formed) -> Duration {
         let host = self.engine.host();
         let sequences = host.sequence * batch.num_sequences();
-        let time = host.step + sequences + host.new_request * batch.new_requests;
+        let time = host.step + sequences + host.new_request * batch.new_requests();
         match time {
             Duration::ZERO => self.offer(member, batch),
             _ => {
@@ -205,33 +213,22 @@ impl<'d> Group<'d> {
     }
 
     /// Gives a member its next batch.
-    pub(crate) fn offer(&mut self, member: usize, batch: Box<Batch>) {
+    pub(crate) fn offer(&mut self, member: usize, batch: Formed) {
         assert!(self.has_room(member), "a batch too many in flight");
         self.change(member, |seat| seat.pending = Some(batch));
     }
 
     /// Starts the wave that every member is ready for; [`passes`](Self::passes) says what it runs.
     pub(crate) fn start(&mut self, now: Instant, observer: &mut dyn Observer) {
-        let wave = self.pad();
-        self.latest.clear();
-        let wants_work = observer.wants_work();
-        let members = self.seats.iter_mut().zip(&mut self.builders).zip(&mut self.passes_of_members);
-        for (((seat, builder), pass), &instance) in members.zip(&self.spec.members) {
-            let batch = seat.pending.as_mut().expect("every member has a batch");
-            builder.build(batch, wave, pass);
-            let work = if wants_work { pass.work(builder.spec(), batch) } else { StepWork::default() };
-            self.latest.push(MemberStep {
-                instance,
-                sequences: batch.num_sequences(),
-                tokens: batch.num_tokens(),
-                work,
-            });
+        match &self.seats[..] {
+            [Seat { pending: Some(Formed::Again { .. }), .. }] => self.describe_again(observer),
+            _ => self.describe(observer),
         }
         self.passes += 1;
         let is_asynchronous = self.engine.is_asynchronous();
         for seat in &mut self.seats {
             // A dummy is run to its end before its engine looks again.
-            seat.waits = is_asynchronous && seat.pending.as_ref().is_some_and(|batch| batch.is_empty());
+            seat.waits = is_asynchronous && seat.pending.as_ref().is_some_and(|batch| batch.num_sequences() == 0);
             seat.running.extend(seat.pending.take());
         }
         self.num_pending = 0;
@@ -246,14 +243,45 @@ impl<'d> Group<'d> {
         if observer.wants_graphs(self.id, self.totals.waves) {
             self.tell_graphs(&self.passes_of_members, now, observer);
         }
-        self.count(wave.tokens);
-        let padded_tokens = wave.tokens;
+        self.count();
+        let padded_tokens = self.latest_tokens;
         observer.wave_started(&Wave { group: self.id, start: now, padded_tokens, members: &self.latest });
+    }
+
+    /// Describes the passes of the pending batches.
+    fn describe(&mut self, observer: &dyn Observer) {
+        let wave = self.pad();
+        self.latest.clear();
+        let wants_work = observer.wants_work();
+        let members = self.seats.iter().zip(&mut self.builders).zip(&mut self.passes_of_members);
+        for (((seat, builder), pass), &instance) in members.zip(&self.spec.members) {
+            let batch = seat.pending.as_ref().and_then(Formed::batch).expect("every member has a batch");
+            builder.build(batch, wave, pass);
+            let work = if wants_work { pass.work(builder.spec(), Some(batch)) } else { StepWork::default() };
+            self.latest.push(MemberStep {
+                instance,
+                sequences: batch.num_sequences(),
+                tokens: batch.num_tokens(),
+                work,
+            });
+        }
+        let spec = self.builders[0].spec();
+        self.latest_tokens = wave.tokens;
+        self.latest_bytes = hidden_state_bytes(&spec.model, wave.tokens, spec.element_bytes);
+    }
+
+    /// Describes the pass of a batch that is like the one before.
+    fn describe_again(&mut self, observer: &dyn Observer) {
+        let (builder, pass) = (&mut self.builders[0], &mut self.passes_of_members[0]);
+        builder.build_again(pass);
+        if observer.wants_work() {
+            self.latest[0].work = pass.work(builder.spec(), None);
+        }
     }
 
     /// Pads the pending batches to what they are launched as.
     fn pad(&mut self) -> WaveShape {
-        let batches = self.seats.iter().filter_map(|seat| seat.pending.as_ref());
+        let batches = self.seats.iter().filter_map(|seat| seat.pending.as_ref()?.batch());
         let tokens = batches.map(|batch| batch.shape.tokens).max().unwrap_or(0);
         let mut wave = WaveShape { tokens, expert_tokens: None, is_captured: false, launch_gap: Duration::ZERO };
         let Some(vllm) = self.engine.vllm() else {
@@ -336,16 +364,14 @@ impl<'d> Group<'d> {
     }
 
     /// Ends a member's oldest step.
-    pub(crate) fn finish(&mut self, member: usize) -> Box<Batch> {
+    pub(crate) fn finish(&mut self, member: usize) -> Formed {
         self.change(member, |seat| {
             seat.waits = false;
             seat.running.pop_front().expect("only a running step can end")
         })
     }
 
-    fn count(&mut self, padded_tokens: u64) {
-        let spec = self.builders[0].spec();
-        self.latest_bytes = hidden_state_bytes(&spec.model, padded_tokens, spec.element_bytes);
+    fn count(&mut self) {
         self.totals.waves += 1;
         if !self.passes_of_members[0].has_collectives {
             return;
@@ -359,5 +385,5 @@ impl<'d> Group<'d> {
 
 /// The batches that wait for the others.
 fn pending(seats: &mut [Seat]) -> impl Iterator<Item = &mut Batch> {
-    seats.iter_mut().filter_map(|seat| seat.pending.as_deref_mut())
+    seats.iter_mut().filter_map(|seat| seat.pending.as_mut()?.batch_mut())
 }

@@ -1,5 +1,6 @@
 //! One instance: its queues, its KV cache and its scheduler.
 
+mod again;
 mod serving;
 
 use std::collections::VecDeque;
@@ -8,7 +9,7 @@ use kvcache::{KvCache, TierPool};
 use slab::Slab;
 use units::{Instant, RequestId};
 
-use crate::batch::{Batch, Scheduled, SequenceKey};
+use crate::batch::{Batch, Formed, Scheduled, SequenceKey};
 use crate::decoding::{Admission, Decoding};
 use crate::deployment::{InstanceSpec, Polling, Role, RunOptions, TierSpec};
 use crate::entry::Call;
@@ -29,6 +30,10 @@ pub(crate) struct Instance<'d> {
     plans_ahead: bool,
     /// Whether a running sequence takes part in every batch, so that it can be left alone while it decodes.
     keeps_step: bool,
+    /// Whether a batch may be run again, if nothing speaks against it.
+    repeats: bool,
+    /// The last batch that is the latest again.
+    again_until: u64,
     /// How many of the longest decodes the time of attention depends on.
     longest_max: usize,
     kv: KvCache,
@@ -77,21 +82,26 @@ impl Departures {
 }
 
 impl<'d> Instance<'d> {
-    /// An instance whose attention asks for `longest_max` of the longest decodes of a batch.
+    /// An instance whose attention asks for `longest_max` of the longest decodes of a batch, and which may run batches
+    /// again, or not.
     pub(crate) fn new(
         spec: &'d InstanceSpec,
         tier: Option<&'d TierSpec>,
         options: &RunOptions,
         longest_max: usize,
+        repeats: bool,
     ) -> Self {
         let counts_in_flight = options.polling == Polling::Reference;
         let plans_ahead = options.engine.is_asynchronous();
+        let keeps_step = (spec.pp == 1 || plans_ahead) && !counts_in_flight && spec.pim.is_none();
         Self {
             spec,
             tier,
             counts_in_flight,
             plans_ahead,
-            keeps_step: (spec.pp == 1 || plans_ahead) && !counts_in_flight && spec.pim.is_none(),
+            keeps_step,
+            repeats: repeats && keeps_step,
+            again_until: 0,
             longest_max,
             kv: KvCache::new(spec.kv.num_blocks, spec.kv.block_size, spec.kv.prefix_caching),
             sequences: Slab::new(),
@@ -155,6 +165,7 @@ impl<'d> Instance<'d> {
 
     /// Puts a request into the waiting queue.
     pub(crate) fn enqueue(&mut self, id: RequestId, arrival: Instant, call: &Call) {
+        self.again_until = 0;
         let hashes = if self.kv.is_caching() {
             kvcache::block_hashes(&call.input_ids, &call.output_ids, self.spec.kv.block_size)
         } else {
@@ -172,6 +183,7 @@ impl<'d> Instance<'d> {
 
     /// Takes over a sequence that was prefilled elsewhere, as soon as there is room for its KV.
     pub(crate) fn take_over(&mut self, mut sequence: Sequence, tiers: &mut [TierPool]) {
+        self.again_until = 0;
         sequence.hand_over();
         self.arriving.push_back(sequence);
         self.admit_arriving(tiers);
@@ -207,12 +219,21 @@ impl<'d> Instance<'d> {
     /// Takes in what a batch yielded.
     pub(crate) fn complete(
         &mut self,
-        mut batch: Box<Batch>,
+        batch: Formed,
         now: Instant,
         departures: &mut Departures,
         observer: &mut dyn Observer,
     ) {
         self.totals.steps += 1;
+        let mut batch = match batch {
+            Formed::Again { num_sequences, leaving: None } if self.unsettled.0 != self.num_ended + 1 => {
+                return self.complete_again(num_sequences, now, observer);
+            }
+            Formed::Again { num_sequences, leaving } => {
+                leaving.unwrap_or_else(|| self.decoding_batch(self.num_ended + 1, num_sequences))
+            }
+            Formed::New(batch) => batch,
+        };
         if batch.is_empty() {
             self.totals.dummy_steps += 1;
             return;
@@ -289,6 +310,7 @@ impl<'d> Instance<'d> {
 
     /// Lets a sequence go that is through here.
     fn depart(&mut self, key: SequenceKey, departures: &mut Departures) {
+        self.again_until = 0;
         let mut sequence = self.sequences.remove(key);
         sequence.settle(self.num_formed, self.num_ended, &self.log);
         if !self.kv.is_caching() {

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use latency::{AttentionCursor, VarlenAttention};
+use latency::{AttentionCursor, AttentionShape, VarlenAttention};
 use model::{Experts, Layer, Table, TensorSizes};
 use moe::{ExpertRouter, ExpertRouting};
 use network::{Collective, CollectiveKind};
@@ -43,6 +43,8 @@ pub(crate) struct PassBuilder<'d> {
     /// Attention as vLLM's kernels run it, where that is asked for.
     varlen: Option<VarlenAttention>,
     cursor: AttentionCursor,
+    /// Attention of the latest batch, if all its sequences decode.
+    decodes: DecodeAttention,
     plan: Plan,
     /// What layers take by tokens and by sequences, and what they take in the step at hand, in order of their slots.
     by_tokens: Rc<LayerTimes>,
@@ -54,6 +56,16 @@ pub(crate) struct PassBuilder<'d> {
     /// The tokens that the experts' times were found for, where that is all they depend on.
     latest_routed: Option<u64>,
     expert_weight_bytes: u64,
+}
+
+/// How attention of a batch is found in which all sequences decode.
+#[derive(Clone, Copy, Debug, Default)]
+struct DecodeAttention {
+    shape: AttentionShape,
+    /// What it takes longer than the shape says.
+    more: Duration,
+    /// Tokens that the experts see.
+    expert_tokens: u64,
 }
 
 /// All that the ops of a pass depend on but the time of attention.
@@ -174,6 +186,7 @@ impl<'d> PassBuilder<'d> {
             num_blocks,
             varlen,
             cursor: AttentionCursor::default(),
+            decodes: DecodeAttention::default(),
             plan,
             by_tokens: shared.get(&spec.latency, GrowsWith::Tokens, token_layers),
             by_sequences: shared.get(&spec.latency, GrowsWith::Sequences, sequence_layers),
@@ -232,7 +245,7 @@ impl<'d> PassBuilder<'d> {
         let StepShape { tokens, sequences, .. } = batch.shape;
         let size = StepSize { tokens, sequences, wave_tokens: wave.tokens };
         let asks = spec.pim.is_none() && self.plan.has_attention;
-        let attention = if asks { self.attention(batch, wave) + wave.launch_gap } else { Duration::ZERO };
+        let attention = if asks { self.attention(batch, wave) } else { Duration::ZERO };
         if self.latest == Some(size) {
             lane.set_attention(attention);
         } else {
@@ -244,8 +257,28 @@ impl<'d> PassBuilder<'d> {
             0 => 0,
             tokens => 2 * spec.model.kv_width() * tokens * spec.kv.element_bytes / u64::from(spec.tp),
         };
-        let num_routings = if spec.block_copy { 1 } else { self.num_blocks };
-        self.route_experts(wave.expert_tokens.unwrap_or(tokens), num_routings, &mut lane.expert_times);
+        self.decodes.expert_tokens = wave.expert_tokens.unwrap_or(tokens);
+        self.route_experts(self.decodes.expert_tokens, &mut lane.expert_times);
+    }
+
+    /// Whether [`build_again`](Self::build_again) can be had.
+    pub(crate) fn repeats(&self) -> bool {
+        self.spec.pim.is_none() && self.plan.attention.is_some()
+    }
+
+    /// Describes the pass of a batch with the sequences of the one before, which all decode, and each of which has a token
+    /// more; `pass` is that of the one before.
+    pub(crate) fn build_again(&mut self, pass: &mut ForwardPass) {
+        let [lane] = &mut pass.lanes[..] else { unreachable!("what is not halved has one lane") };
+        self.decodes.shape.grow();
+        lane.set_attention(self.decode_attention());
+        if self.experts.is_some() {
+            self.route_experts(self.decodes.expert_tokens, &mut lane.expert_times);
+        }
+    }
+
+    fn decode_attention(&mut self) -> Duration {
+        self.spec.latency.attention_from(&self.decodes.shape, &mut self.cursor) + self.decodes.more
     }
 
     /// Describes everything but the experts' times and the KV that is sent on.
@@ -311,15 +344,23 @@ impl<'d> PassBuilder<'d> {
     }
 
     fn attention(&mut self, batch: &Batch, wave: WaveShape) -> Duration {
-        let (latency, cursor) = (self.spec.latency.as_ref(), &mut self.cursor);
-        let Some(varlen) = self.varlen.as_ref().filter(|_| !batch.is_empty()) else {
-            return latency.attention_from(&batch.shape.attention(), cursor);
-        };
-        let chunks = batch.scheduled.iter().filter(|scheduled| scheduled.tokens > 1);
-        let chunks = chunks.map(|scheduled| (scheduled.tokens, scheduled.history));
+        let varlen = self.varlen.as_ref().filter(|_| !batch.is_empty());
         let decodes = batch.decodes();
         let launched = if wave.is_captured { wave.tokens } else { decodes.count };
-        varlen.time(latency, chunks, &decodes, launched, cursor)
+        if batch.shape.is_decode_only() {
+            let split = varlen.map(|varlen| varlen.split(&decodes, launched));
+            let (shape, more) = split.unwrap_or((batch.shape.attention(), Duration::ZERO));
+            (self.decodes.shape, self.decodes.more) = (shape, more + wave.launch_gap);
+            return self.decode_attention();
+        }
+        let (latency, cursor) = (self.spec.latency.as_ref(), &mut self.cursor);
+        let chunks = batch.scheduled.iter().filter(|scheduled| scheduled.tokens > 1);
+        let chunks = chunks.map(|scheduled| (scheduled.tokens, scheduled.history));
+        wave.launch_gap
+            + match varlen {
+                Some(varlen) => varlen.time(latency, chunks, &decodes, launched, cursor),
+                None => latency.attention_from(&batch.shape.attention(), cursor),
+            }
     }
 
     fn push_experts(&self, group_tokens: u64, ops: &mut Vec<Op>) {
@@ -352,11 +393,12 @@ impl<'d> PassBuilder<'d> {
         }
     }
 
-    fn route_experts(&mut self, tokens: u64, num_routings: usize, times: &mut Vec<Duration>) {
+    fn route_experts(&mut self, tokens: u64, times: &mut Vec<Duration>) {
         let Some(router) = &mut self.experts else { return };
         if self.latest_routed == Some(tokens) {
             return;
         }
+        let num_routings = if self.spec.block_copy { 1 } else { self.num_blocks };
         self.latest_routed = (router.is_memoryless() && self.spec.pim.is_none()).then_some(tokens);
         times.clear();
         let (num_ranks, local_ranks) = (self.spec.tp as usize, self.spec.local_ep as usize);

@@ -42,6 +42,7 @@ impl Instance<'_> {
             return None;
         }
         self.num_formed += 1;
+        self.again_until = self.last_like(&batch);
         Some(batch)
     }
 
@@ -64,7 +65,7 @@ impl Instance<'_> {
             return false;
         }
         let mut left = *budget - num_decoding;
-        let num_takers = self.decoding.takers(number).len() as u32;
+        let num_takers = self.decoding.num_takers(number);
         let mut num_blocks = u64::from(num_takers);
         let mut wanted = 0;
         for &(_, key) in &self.catching_up {
