@@ -173,7 +173,9 @@ impl<'d> ExactClock<'d> {
 
     fn store(&mut self, group: GroupId, rank: usize, now: Instant) {
         let clock = &mut self.groups[group.index()];
-        let member = &mut clock.members[rank / clock.ranks_per_member];
+        // Most groups are one instance, and a division takes its time.
+        let member = if clock.members.len() == 1 { 0 } else { rank / clock.ranks_per_member };
+        let member = &mut clock.members[member];
         let wave = (clock.num_stored[rank] % 2) as usize;
         clock.num_stored[rank] += 1;
         let stored = self.memory.serve(member.host, now, clock.output_bytes[wave]);
@@ -189,8 +191,10 @@ impl<'d> ExactClock<'d> {
         let clock = &mut self.groups[group.index()];
         let at = &mut clock.free;
         let wave = (clock.num_waves % 2) as usize;
-        let of_members = at.chunks_mut(clock.ranks_per_member);
-        for ((pass, member), ranks) in passes.iter().zip(&mut clock.members).zip(of_members) {
+        let mut following = &mut at[..];
+        for (pass, member) in passes.iter().zip(&mut clock.members) {
+            let ranks;
+            (ranks, following) = following.split_at_mut(clock.ranks_per_member);
             for at in ranks {
                 let recalled = match pass.recall_bytes {
                     0 => now,

@@ -79,7 +79,7 @@ impl PassClock {
             self.in_memory = Some(in_memory);
             return;
         }
-        if passes.iter().all(ForwardPass::blocks_are_alike) && !passes[0].has_collectives {
+        if !passes[0].has_collectives && passes.iter().all(ForwardPass::blocks_are_alike) {
             return self.run_apart(passes, at);
         }
         self.run_stage(passes, 0..passes[0].num_blocks, at);
@@ -117,7 +117,10 @@ impl PassClock {
 
     /// Runs passes in which nobody meets anybody.
     fn run_apart(&self, passes: &[ForwardPass], at: &mut [Instant]) {
-        for (pass, ranks) in passes.iter().zip(at.chunks_mut(self.ranks_per_member)) {
+        let mut following = at;
+        for pass in passes {
+            let ranks;
+            (ranks, following) = following.split_at_mut(self.ranks_per_member);
             let lane = &pass.lanes[0];
             let computing = lane.computing(pass.num_blocks);
             let num_experts = lane.num_expert_layers();

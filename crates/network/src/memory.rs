@@ -45,6 +45,7 @@ impl MemorySpeed {
     }
 
     /// How long one access of `bytes` takes, loads and stores alike.
+    #[inline]
     pub(crate) fn access_time(&self, bytes: u64) -> Duration {
         self.latency + Duration::from_ns((bytes as f64 / self.bytes_per_ns as f64) as u64)
     }
@@ -127,6 +128,7 @@ pub(crate) struct Queue {
 
 impl Queue {
     /// Its kind, of six, and its number among those of the kind.
+    #[inline]
     fn place(self) -> (usize, usize) {
         let (kind, number) = match self.location {
             Location::Host(number) => (0, number),
@@ -157,6 +159,7 @@ impl From<MemoryDevices> for Memory {
 
 impl Memory {
     /// How long one access of `bytes` takes once it is its turn.
+    #[inline]
     pub(crate) fn access_time(&self, location: Location, bytes: u64) -> Duration {
         let speed = match location {
             Location::Host(_) => self.host.speed,
@@ -175,6 +178,7 @@ impl Memory {
     }
 
     /// The queue an access stands in, or none where it need not.
+    #[inline]
     pub(crate) fn queue(&self, location: Location) -> Option<Queue> {
         let (devices, device) = match location {
             Location::Host(device) => (self.host, device),

@@ -41,15 +41,17 @@ impl DeviceQueue {
         self.enqueue(queue, now, self.memory.pim_time(location, time, bytes))
     }
 
+    #[inline]
     fn enqueue(&mut self, queue: Queue, now: Instant, time: Duration) -> Instant {
         let (kind, number) = queue.place();
         let queues = &mut self.free_at[kind];
-        if queues.len() <= number {
-            queues.resize(number + 1, Instant::ZERO);
+        if let Some(free_at) = queues.get_mut(number) {
+            *free_at = now.max(*free_at) + time;
+            return *free_at;
         }
-        let free_at = &mut queues[number];
-        *free_at = now.max(*free_at) + time;
-        *free_at
+        queues.resize(number, Instant::ZERO);
+        queues.push(now + time);
+        now + time
     }
 }
 
