@@ -14,7 +14,7 @@ use diagnostics::{Fault, Faults};
 
 use super::csv::{self, Cells, Rows};
 use super::points::Points;
-use super::tables::{Bracket, KeyQuestions, RowsAt, Segment, Sheets, whole_ns};
+use super::tables::{Bracket, KeyQuestions, RowsAt, Segment, Sheets, Span, whole_ns};
 
 /// More corners than this are no grid; each may cost a search for its nearest pair.
 const CORNERS_MAX: usize = 1 << 14;
@@ -30,6 +30,8 @@ pub(crate) struct AttentionGrid {
     /// The sheet of each corner, prefill tokens first: that of the pair, or of the nearest one measured.
     corners: Box<[u32]>,
     sheets: Sheets,
+    /// By number of decodes on the axis, the row of steps without prompts, where it was measured.
+    decode_rows: Box<[Option<Span>]>,
 }
 
 /// The points of attention. Each pair of prefill tokens and decodes is a sheet, its rows are histories.
@@ -83,16 +85,21 @@ impl AttentionGrid {
         for &prefill in &prefill_axis {
             corners.extend(decodes_axis.iter().map(|&decodes| nearest(&pairs, prefill, decodes)));
         }
-        Ok(Self {
+        let mut grid = Self {
             prefill_axis: prefill_axis.into(),
             decodes_axis: decodes_axis.into(),
             corners: corners.into(),
             sheets,
-        })
+            decode_rows: Box::default(),
+        };
+        let prefill = Bracket::of(&grid.prefill_axis, 0);
+        let row = |decodes| grid.rows_at(prefill.low(), decodes, 0).only().filter(|_| prefill.is_on_point());
+        grid.decode_rows = (0..grid.decodes_axis.len()).map(row).collect();
+        Ok(grid)
     }
 
-    /// The time in whole ns when every decode has `kv` tokens of KV, for each of two `kv`.
-    pub(crate) fn times_ns(&self, [prefill, history, decodes]: [u64; 3], kv: [u64; 2]) -> [u64; 2] {
+    /// The time in whole ns when every decode has `kv` tokens of KV, for each `kv`.
+    pub(crate) fn times_ns<const N: usize>(&self, [prefill, history, decodes]: [u64; 3], kv: [u64; N]) -> [u64; N] {
         let prefill = Bracket::of(&self.prefill_axis, prefill);
         let decodes = Bracket::of(&self.decodes_axis, decodes);
         let mut kv = KeyQuestions::new(kv);
@@ -102,14 +109,19 @@ impl AttentionGrid {
         times_ns.map(whole_ns)
     }
 
-    /// What steps without prompts take while each of their `decodes` decodes has about `kv` tokens of KV; `None` where
-    /// such were not measured.
-    pub(crate) fn decode_line(&self, decodes: u64, kv: u64) -> Option<DecodeLine> {
-        let prefill = Bracket::of(&self.prefill_axis, 0);
+    /// What steps without prompts take while each of their `decodes` decodes has about so many tokens of KV, for each of
+    /// two; `None` where such were not measured.
+    pub(crate) fn decode_lines(&self, decodes: u64, kv: [u64; 2]) -> Option<[DecodeLine; 2]> {
         let decodes = Bracket::of(&self.decodes_axis, decodes);
-        let segment = |decodes: usize| Some(self.sheets.segment(self.rows_at(prefill.low(), decodes, 0).only()?, kv));
-        let [low, high] = decodes.map_ends(segment);
-        prefill.is_on_point().then_some(DecodeLine { decodes, segments: [low?, high?] })
+        let [low, high] = decodes.map_ends(|decodes| self.decode_rows[decodes]);
+        let (low, high) = (low?, high?);
+        let line = |kv| {
+            let low_segment = self.sheets.segment(low, kv);
+            let high_segment = if decodes.is_on_point() { low_segment } else { self.sheets.segment(high, kv) };
+            DecodeLine { decodes, segments: [low_segment, high_segment] }
+        };
+        let mean = line(kv[0]);
+        Some([mean, if kv[1] == kv[0] { mean } else { line(kv[1]) }])
     }
 
     /// The rows of the pair at two places of the axes around `history`.
@@ -205,10 +217,10 @@ mod tests {
             let mut num_lines = 0;
             let mut line: Option<DecodeLine> = None;
             for kv in 0..3000 {
-                let expected = grid.times_ns([0, 0, decodes], [kv; 2])[0];
+                let [expected] = grid.times_ns([0, 0, decodes], [kv]);
                 let time_ns = line.as_ref().and_then(|line| line.time_ns(kv)).unwrap_or_else(|| {
                     num_lines += 1;
-                    line.insert(grid.decode_line(decodes, kv).unwrap()).time_ns(kv).unwrap()
+                    line.insert(grid.decode_lines(decodes, [kv, 9]).unwrap()[0]).time_ns(kv).unwrap()
                 });
                 assert_eq!(time_ns, expected, "{decodes} decodes of {kv}");
             }

@@ -102,8 +102,14 @@ impl OpLatency for Profile {
 
     fn attention(&self, shape: &AttentionShape) -> Duration {
         let place = [shape.prefill_tokens, shape.prefill_history, shape.num_decodes];
-        let [mean_ns, longest_ns] = self.attention.times_ns(place, [shape.kv_decode_mean, shape.kv_decode_max]);
-        Duration::from_ns(stretch::corrected(mean_ns, longest_ns, stretch::alpha(shape, &self.skew)))
+        let alpha = stretch::alpha(shape, &self.skew);
+        Duration::from_ns(if alpha == 0.0 {
+            let [mean_ns] = self.attention.times_ns(place, [shape.kv_decode_mean]);
+            mean_ns
+        } else {
+            let [mean_ns, longest_ns] = self.attention.times_ns(place, [shape.kv_decode_mean, shape.kv_decode_max]);
+            stretch::corrected(mean_ns, longest_ns, alpha)
+        })
     }
 
     fn attention_from(&self, shape: &AttentionShape, cursor: &mut AttentionCursor) -> Duration {

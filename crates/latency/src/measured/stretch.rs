@@ -31,8 +31,8 @@ impl Stretch {
             return None;
         }
         let alpha = alpha(shape, skew);
-        let line = |kv: u64| grid.decode_line(shape.num_decodes, kv);
-        let mean = line(shape.kv_decode_mean)?;
+        let longest = if alpha == 0.0 { shape.kv_decode_mean } else { shape.kv_decode_max };
+        let [mean, longest] = grid.decode_lines(shape.num_decodes, [shape.kv_decode_mean, longest])?;
         Some(Self {
             num_decodes: shape.num_decodes,
             gaps: gaps(shape),
@@ -40,7 +40,7 @@ impl Stretch {
             longest_from: shape.kv_decode_max,
             longest_to: skew.same_up_to(shape.kv_decode_max),
             mean,
-            longest: if alpha == 0.0 { mean } else { line(shape.kv_decode_max)? },
+            longest,
         })
     }
 
@@ -75,7 +75,7 @@ pub(crate) fn alpha(shape: &AttentionShape, skew: &SkewFit) -> f64 {
 /// The time that follows from those with all decodes of the mean length, and of the longest.
 pub(crate) fn corrected(mean_ns: u64, longest_ns: u64, alpha: f64) -> u64 {
     // Measurements waver: where the longer one looks faster there is nothing to correct by.
-    if alpha == 0.0 || longest_ns <= mean_ns {
+    if longest_ns <= mean_ns {
         return mean_ns;
     }
     let corrected = mean_ns as f64 + alpha * (longest_ns - mean_ns) as f64;
