@@ -132,7 +132,8 @@ fn places(instances: &[usize], num_instances: usize) -> Vec<Option<(u32, bool)>>
 }
 
 impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
-    pub(crate) fn new(deployment: &'d Deployment, entries: I) -> Self {
+    /// Before anything has happened. Passes are timed as chains alone where it is `in_chains`.
+    pub(crate) fn new(deployment: &'d Deployment, entries: I, in_chains: bool) -> Self {
         let options = &deployment.options;
         let mut seats = vec![(GroupId(0), 0); deployment.instances.len()];
         for (group, spec) in deployment.groups.iter().enumerate() {
@@ -141,7 +142,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
             }
         }
         let mut times = SharedTimes::default();
-        let mut group = |group: usize| Group::new(group.into(), deployment, &mut times);
+        let mut group = |group: usize| Group::new(group.into(), deployment, in_chains, &mut times);
         let groups: Vec<Group<'d>> = (0..deployment.groups.len()).map(&mut group).collect();
         let instance = |(index, spec): (usize, &'d InstanceSpec)| {
             let (group, member): (GroupId, usize) = seats[index];
@@ -257,6 +258,9 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         for group in touched.drain(..) {
             while self.start_wave_of(group, now, observer) {
                 start(group, self.group(group).passes());
+                if !self.group(group).has_any_room() {
+                    break;
+                }
             }
         }
         self.touched = touched;

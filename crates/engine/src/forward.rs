@@ -39,7 +39,7 @@ pub(crate) enum Op {
     SendKv,
 }
 
-/// What the sequences of a step, or of half of one, run.
+/// What the sequences of a step, or of half of one, run. Its ops are left out where their sums are enough.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lane {
     pub(crate) prologue: Vec<Op>,
@@ -79,10 +79,18 @@ impl Lane {
 
     /// Has attention, which stands in one place, take another time.
     fn set_attention(&mut self, attention: Duration) {
-        let place = self.attention_place.expect("there is one place");
-        let Op::Compute { time, .. } = &mut self.block[place] else { unreachable!("attention is computed") };
-        *time = attention;
         self.attention = attention;
+        if let Some(place) = self.attention_place {
+            let Op::Compute { time, .. } = &mut self.block[place] else { unreachable!("attention is computed") };
+            *time = attention;
+        }
+    }
+
+    /// Leaves its ops out, and has what they come to: `beside` in the whole pass, and `attention` in each block.
+    fn sum_up(&mut self, beside: Duration, attention: Duration, num_expert_layers: u64) {
+        [&mut self.prologue, &mut self.block, &mut self.head].into_iter().for_each(Vec::clear);
+        (self.computing_beside, self.attention, self.attention_place) = (beside, attention, None);
+        self.num_expert_layers = num_expert_layers;
     }
 
     /// Adds up its ops, attention being that of `layer`.

@@ -28,6 +28,8 @@ pub(crate) struct Group<'d> {
     polling: Polling,
     engine: Engine,
     builders: Vec<PassBuilder<'d>>,
+    /// Whether those who time its passes look at no ops.
+    sums_suffice: bool,
     /// The pass of each member in the latest wave.
     passes_of_members: Vec<ForwardPass>,
     seats: Vec<Seat>,
@@ -73,8 +75,9 @@ impl Seat {
 }
 
 impl<'d> Group<'d> {
-    /// The group `id`, which shares what layers take with those made before it.
-    pub(crate) fn new(id: GroupId, deployment: &'d Deployment, times: &mut SharedTimes) -> Self {
+    /// The group `id`, which shares what layers take with those made before it. It is `in_chains` where the clock times
+    /// passes as chains alone.
+    pub(crate) fn new(id: GroupId, deployment: &'d Deployment, in_chains: bool, times: &mut SharedTimes) -> Self {
         let spec = &deployment.groups[id.index()];
         let options = &deployment.options;
         let routes_block_by_block = |instance: &InstanceId| {
@@ -93,12 +96,14 @@ impl<'d> Group<'d> {
             let depth = if options.engine.is_asynchronous() { 2 } else { stages };
             Seat { depth, running: VecDeque::with_capacity(depth), ..Seat::default() }
         };
+        let builders: Vec<PassBuilder<'d>> = spec.members.iter().enumerate().map(builder).collect();
         Self {
             id,
             spec,
             polling: options.polling,
             engine: options.engine,
-            builders: spec.members.iter().enumerate().map(builder).collect(),
+            sums_suffice: in_chains && builders.iter().all(PassBuilder::sums_suffice),
+            builders,
             passes_of_members: vec![ForwardPass::default(); spec.members.len()],
             seats: spec.members.iter().map(seat).collect(),
             touched: Vec::new(),
@@ -252,11 +257,11 @@ impl<'d> Group<'d> {
     fn describe(&mut self, observer: &dyn Observer) {
         let wave = self.pad();
         self.latest.clear();
-        let wants_work = observer.wants_work();
+        let (wants_work, wants_ops) = (observer.wants_work(), self.wants_ops(observer));
         let members = self.seats.iter().zip(&mut self.builders).zip(&mut self.passes_of_members);
         for (((seat, builder), pass), &instance) in members.zip(&self.spec.members) {
             let batch = seat.pending.as_ref().and_then(Formed::batch).expect("every member has a batch");
-            builder.build(batch, wave, pass);
+            builder.build(batch, wave, wants_ops, pass);
             let work = if wants_work { pass.work(builder.spec(), Some(batch)) } else { StepWork::default() };
             self.latest.push(MemberStep {
                 instance,
@@ -270,10 +275,19 @@ impl<'d> Group<'d> {
         self.latest_bytes = hidden_state_bytes(&spec.model, wave.tokens, spec.element_bytes);
     }
 
+    /// Whether anybody looks at the ops of the next wave.
+    fn wants_ops(&self, observer: &dyn Observer) -> bool {
+        !self.sums_suffice || observer.wants_work() || observer.wants_graphs(self.id, self.totals.waves)
+    }
+
     /// Describes the pass of a batch that is like the one before.
     fn describe_again(&mut self, observer: &dyn Observer) {
+        let wants_ops = self.wants_ops(observer);
         let (builder, pass) = (&mut self.builders[0], &mut self.passes_of_members[0]);
         builder.build_again(pass);
+        if wants_ops {
+            builder.add_ops(pass);
+        }
         if observer.wants_work() {
             self.latest[0].work = pass.work(builder.spec(), None);
         }

@@ -20,9 +20,18 @@ const SIZE_MAX: u64 = 1 << 13;
 pub(crate) struct LayerTimes {
     latency: Arc<dyn OpLatency>,
     grows_with: GrowsWith,
-    layers: Vec<Layer>,
-    /// By size; empty where it was not asked for yet.
-    times: RefCell<Vec<Box<[Duration]>>>,
+    /// The layers, each with how often it runs in a pass.
+    layers: Vec<(Layer, u64)>,
+    /// By size.
+    times: RefCell<Vec<Times>>,
+}
+
+/// What they take in a step of one size; nothing is in it if that was not asked for yet.
+#[derive(Debug, Default)]
+struct Times {
+    layers: Box<[Duration]>,
+    /// All of a pass.
+    sum: Duration,
 }
 
 /// What the work of a layer grows with.
@@ -34,26 +43,40 @@ pub(crate) enum GrowsWith {
 
 impl LayerTimes {
     /// Nothing remembered yet.
-    fn new(latency: Arc<dyn OpLatency>, grows_with: GrowsWith, layers: Vec<Layer>) -> Self {
+    fn new(latency: Arc<dyn OpLatency>, grows_with: GrowsWith, layers: Vec<(Layer, u64)>) -> Self {
         Self { latency, grows_with, layers, times: RefCell::default() }
     }
 
     /// Writes the time of each layer in a step of this `size` to `out`.
     pub(crate) fn write(&self, size: u64, out: &mut Vec<Duration>) {
         out.clear();
+        self.with(size, |times| out.extend_from_slice(&times.layers));
+    }
+
+    /// What all of them take in a pass of a step of this `size`.
+    pub(crate) fn sum(&self, size: u64) -> Duration {
+        self.with(size, |times| times.sum)
+    }
+
+    fn with<T>(&self, size: u64, get: impl FnOnce(&Times) -> T) -> T {
         if size > SIZE_MAX {
-            out.extend(self.layers.iter().map(|&layer| self.ask(layer, size)));
-            return;
+            return get(&self.times(size));
         }
         let mut times = self.times.borrow_mut();
         let index = size as usize;
         if times.len() <= index {
-            times.resize_with(index + 1, Box::default);
+            times.resize_with(index + 1, Times::default);
         }
-        if times[index].is_empty() {
-            times[index] = self.layers.iter().map(|&layer| self.ask(layer, size)).collect();
+        if times[index].layers.is_empty() {
+            times[index] = self.times(size);
         }
-        out.extend_from_slice(&times[index]);
+        get(&times[index])
+    }
+
+    fn times(&self, size: u64) -> Times {
+        let layers: Box<[Duration]> = self.layers.iter().map(|&(layer, _)| self.ask(layer, size)).collect();
+        let sum = layers.iter().zip(&self.layers).map(|(&time, &(_, times))| time * times).sum();
+        Times { layers, sum }
     }
 
     fn ask(&self, layer: Layer, size: u64) -> Duration {
@@ -69,12 +92,12 @@ impl LayerTimes {
 pub(crate) struct SharedTimes(Vec<Rc<LayerTimes>>);
 
 impl SharedTimes {
-    /// The times of these layers, shared with whoever asked for the same before.
+    /// The times of these layers, each with how often it runs in a pass; shared with whoever asked for the same before.
     pub(crate) fn get(
         &mut self,
         latency: &Arc<dyn OpLatency>,
         grows_with: GrowsWith,
-        layers: Vec<Layer>,
+        layers: Vec<(Layer, u64)>,
     ) -> Rc<LayerTimes> {
         let is_same = |times: &&Rc<LayerTimes>| {
             Arc::ptr_eq(&times.latency, latency) && times.grows_with == grows_with && times.layers == layers

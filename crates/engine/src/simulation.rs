@@ -31,11 +31,11 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
     /// A run that has not begun. `entries` must come in order of arrival, and each must fit every instance it may be
     /// routed to: its whole sequence within the model's longest and within the KV cache.
     pub fn new(deployment: &'d Deployment, entries: I) -> Self {
-        let mut cluster = Cluster::new(deployment, entries);
+        let is_exact = deployment.options.polling == Polling::Exact;
+        let in_chains = is_exact && all(deployment, |spec| runs_in_chains(spec, deployment));
+        let mut cluster = Cluster::new(deployment, entries, in_chains);
         let clock = match deployment.options.polling {
-            Polling::Exact if all(deployment, |spec| runs_in_chains(spec, deployment)) => {
-                Clock::Exact(Box::new(ExactClock::new(deployment)))
-            }
+            Polling::Exact if in_chains => Clock::Exact(Box::new(ExactClock::new(deployment))),
             Polling::Exact if all(deployment, runs_in_stages) => Clock::Staged(Box::new(StagedClock::new(deployment))),
             Polling::Exact => Clock::Detailed(Box::new(DetailedClock::new(deployment))),
             Polling::Reference => Clock::Polled(Box::new(PolledClock::new(&mut cluster))),

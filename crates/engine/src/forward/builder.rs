@@ -53,6 +53,8 @@ pub(crate) struct PassBuilder<'d> {
     sequence_times: Vec<Duration>,
     /// What the latest pass was described for, but for its attention, where it can be kept.
     latest: Option<StepSize>,
+    /// Whether its ops were described too, and not only their sums.
+    has_ops: bool,
     /// The tokens that the experts' times were found for, where that is all they depend on.
     latest_routed: Option<u64>,
     expert_weight_bytes: u64,
@@ -90,6 +92,8 @@ struct Plan {
     has_attention: bool,
     /// Whether ranks meet.
     has_collectives: bool,
+    /// Layers of experts in a whole pass.
+    num_expert_layers: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,16 +117,18 @@ enum LayerTime {
 }
 
 impl Plan {
-    fn new(spec: &InstanceSpec, token_layers: &mut Vec<Layer>, sequence_layers: &mut Vec<Layer>) -> Self {
+    /// Adds to the layers that grow with tokens, and with sequences, each with how often it runs.
+    fn new(spec: &InstanceSpec, token_layers: &mut Vec<(Layer, u64)>, sequence_layers: &mut Vec<(Layer, u64)>) -> Self {
+        let num_blocks = spec.model.num_hidden_layers;
         let sequence = &spec.architecture.sequence;
         let feed_forward = if spec.model.is_moe() { &sequence.mlp_moe } else { &sequence.mlp_dense };
-        let mut plan = |layers: &mut dyn Iterator<Item = &Layer>| {
-            layers.map(|&layer| LayerPlan::new(layer, spec, token_layers, sequence_layers)).collect::<Vec<_>>()
+        let mut plan = |times: u64, layers: &mut dyn Iterator<Item = &Layer>| {
+            layers.map(|&layer| LayerPlan::new(layer, times, spec, token_layers, sequence_layers)).collect::<Vec<_>>()
         };
-        let prologue = plan(&mut sequence.prologue.iter());
-        let pre_attn = plan(&mut sequence.pre_attn.iter());
-        let post_attn = plan(&mut sequence.post_attn.iter().chain(feed_forward));
-        let head = plan(&mut sequence.head.iter());
+        let prologue = plan(1, &mut sequence.prologue.iter());
+        let pre_attn = plan(num_blocks, &mut sequence.pre_attn.iter());
+        let post_attn = plan(num_blocks, &mut sequence.post_attn.iter().chain(feed_forward));
+        let head = plan(1, &mut sequence.head.iter());
         let (num_before, block) = (pre_attn.len(), [pre_attn, post_attn].concat());
         let is_attention = |plan: &&LayerPlan| plan.time == LayerTime::Attention;
         let all: Vec<Layer> =
@@ -130,17 +136,30 @@ impl Plan {
         let in_block: Vec<Layer> = block.iter().filter(is_attention).map(|plan| plan.layer).collect();
         let attention = in_block.first().copied().filter(|_| in_block.len() == 1 && all.len() == 1);
         let has_collectives = spec.tp > 1 || spec.ep > 1;
-        Self { prologue, pre_attn: num_before, block, head, attention, has_attention: !all.is_empty(), has_collectives }
+        let num_experts =
+            |layers: &[LayerPlan]| layers.iter().filter(|plan| plan.time == LayerTime::Experts).count() as u64;
+        let num_expert_layers = num_experts(&prologue) + num_experts(&block) * num_blocks + num_experts(&head);
+        let has_attention = !all.is_empty();
+        let pre_attn = num_before;
+        Self { prologue, pre_attn, block, head, attention, has_attention, has_collectives, num_expert_layers }
     }
 }
 
 impl LayerPlan {
-    fn new(layer: Layer, spec: &InstanceSpec, token_layers: &mut Vec<Layer>, sequence_layers: &mut Vec<Layer>) -> Self {
-        let slot = |layers: &mut Vec<Layer>| {
-            layers.iter().position(|&known| known == layer).unwrap_or_else(|| {
-                layers.push(layer);
+    fn new(
+        layer: Layer,
+        times: u64,
+        spec: &InstanceSpec,
+        token_layers: &mut Vec<(Layer, u64)>,
+        sequence_layers: &mut Vec<(Layer, u64)>,
+    ) -> Self {
+        let slot = |layers: &mut Vec<(Layer, u64)>| {
+            let slot = layers.iter().position(|known| known.0 == layer).unwrap_or_else(|| {
+                layers.push((layer, 0));
                 layers.len() - 1
-            })
+            });
+            layers[slot].1 += times;
+            slot
         };
         let time = match spec.architecture.table(layer).filter(|_| spec.latency.covers(layer)) {
             None => LayerTime::None,
@@ -193,6 +212,7 @@ impl<'d> PassBuilder<'d> {
             token_times: Vec::new(),
             sequence_times: Vec::new(),
             latest: None,
+            has_ops: false,
             latest_routed: None,
             expert_weight_bytes: if spec.model.is_moe() { expert_sizes.weight } else { 0 },
         }
@@ -213,20 +233,26 @@ impl<'d> PassBuilder<'d> {
         self.varlen.map_or(0, |varlen| varlen.num_longest())
     }
 
-    /// Describes the pass that computes a batch, in place of what was in `pass`.
-    pub(crate) fn build(&mut self, batch: &Batch, wave: WaveShape, pass: &mut ForwardPass) {
+    /// Whether a clock that knows of chains alone can do without ops: ranks do not meet, and blocks are alike.
+    pub(crate) fn sums_suffice(&self) -> bool {
+        self.repeats() && !self.plan.has_collectives && (self.experts.is_none() || self.spec.block_copy)
+    }
+
+    /// Describes the pass that computes a batch, in place of what was in `pass`. Its ops are left out unless somebody
+    /// `wants_ops`; without them, [`sums_suffice`](Self::sums_suffice) must hold.
+    pub(crate) fn build(&mut self, batch: &Batch, wave: WaveShape, wants_ops: bool, pass: &mut ForwardPass) {
         let spec = self.spec;
         let halves = spec.pim.filter(|pim| pim.interleaves_sub_batches).and_then(|_| pim::halves(batch));
         match halves {
             Some(halves) => {
                 pass.lanes.resize_with(halves.len(), Lane::default);
                 for (half, lane) in halves.iter().zip(&mut pass.lanes) {
-                    self.build_lane(half, WaveShape { tokens: half.shape.tokens, ..wave }, lane);
+                    self.build_lane(half, WaveShape { tokens: half.shape.tokens, ..wave }, wants_ops, lane);
                 }
             }
             None => {
                 pass.lanes.resize_with(1, Lane::default);
-                self.build_lane(batch, wave, &mut pass.lanes[0]);
+                self.build_lane(batch, wave, wants_ops, &mut pass.lanes[0]);
             }
         }
         pass.num_blocks = self.num_blocks;
@@ -240,18 +266,23 @@ impl<'d> PassBuilder<'d> {
         pass.has_collectives = self.plan.has_collectives;
     }
 
-    fn build_lane(&mut self, batch: &Batch, wave: WaveShape, lane: &mut Lane) {
+    fn build_lane(&mut self, batch: &Batch, wave: WaveShape, wants_ops: bool, lane: &mut Lane) {
         let spec = self.spec;
         let StepShape { tokens, sequences, .. } = batch.shape;
         let size = StepSize { tokens, sequences, wave_tokens: wave.tokens };
         let asks = spec.pim.is_none() && self.plan.has_attention;
         let attention = if asks { self.attention(batch, wave) } else { Duration::ZERO };
-        if self.latest == Some(size) {
+        if self.latest == Some(size) && (self.has_ops || !wants_ops) {
             lane.set_attention(attention);
         } else {
-            self.describe(batch, wave, attention, lane);
+            if wants_ops {
+                self.describe(size, Some(batch), attention, lane);
+            } else {
+                self.sum_up(size, attention, lane);
+            }
             // Steps with attention in memory differ in their ops too.
             self.latest = (spec.pim.is_none() && self.plan.attention.is_some()).then_some(size);
+            self.has_ops = wants_ops;
         }
         lane.kv_bytes = match batch.kv_send_tokens {
             0 => 0,
@@ -281,38 +312,60 @@ impl<'d> PassBuilder<'d> {
         self.spec.latency.attention_from(&self.decodes.shape, &mut self.cursor) + self.decodes.more
     }
 
-    /// Describes everything but the experts' times and the KV that is sent on.
-    fn describe(&mut self, batch: &Batch, wave: WaveShape, attention: Duration, lane: &mut Lane) {
-        let (spec, shape) = (self.spec, &batch.shape);
-        self.by_tokens.write(shape.tokens, &mut self.token_times);
-        self.by_sequences.write(shape.sequences, &mut self.sequence_times);
+    /// Describes everything but the experts' times and the KV that is sent on. A `batch` is needed where it attends in
+    /// memory.
+    fn describe(&mut self, size: StepSize, batch: Option<&Batch>, attention: Duration, lane: &mut Lane) {
+        let spec = self.spec;
+        self.by_tokens.write(size.tokens, &mut self.token_times);
+        self.by_sequences.write(size.sequences, &mut self.sequence_times);
         let (pre_attn, post_attn) = self.plan.block.split_at(self.plan.pre_attn);
         lane.block.clear();
-        self.push_layers(pre_attn, batch, wave, attention, &mut lane.block);
+        self.push_layers(pre_attn, size, batch, attention, &mut lane.block);
         lane.pre_attn = lane.block.len();
-        self.push_layers(post_attn, batch, wave, attention, &mut lane.block);
+        self.push_layers(post_attn, size, batch, attention, &mut lane.block);
         lane.prologue.clear();
-        self.push_layers(&self.plan.prologue, batch, wave, attention, &mut lane.prologue);
+        self.push_layers(&self.plan.prologue, size, batch, attention, &mut lane.prologue);
         lane.head.clear();
-        self.push_layers(&self.plan.head, batch, wave, attention, &mut lane.head);
-        let sizes = |plan: Option<&LayerPlan>| plan.map(|plan| sizes(spec, plan.layer, shape.tokens));
+        self.push_layers(&self.plan.head, size, batch, attention, &mut lane.head);
+        let tasks = spec.pim.zip(batch).map(|(pim, batch)| pim::tasks(spec, &pim, batch));
+        lane.pim = tasks.unwrap_or_default();
+        self.describe_ends(size, lane);
+        lane.add_up(self.num_blocks, self.plan.attention);
+    }
+
+    /// Describes what ranks load first and store last.
+    fn describe_ends(&self, size: StepSize, lane: &mut Lane) {
+        let sizes = |plan: Option<&LayerPlan>| plan.map(|plan| sizes(self.spec, plan.layer, size.tokens));
         lane.input_bytes = sizes(self.plan.prologue.first()).map_or(0, |sizes| sizes.input);
         lane.output_bytes = sizes(self.plan.head.last()).map_or(0, |sizes| sizes.output);
-        lane.pim = spec.pim.map_or_else(Vec::new, |pim| pim::tasks(spec, &pim, batch));
-        lane.num_ranks = spec.tp as usize;
-        lane.add_up(self.num_blocks, self.plan.attention);
+        lane.num_ranks = self.spec.tp as usize;
+    }
+
+    /// Describes what [`describe`](Self::describe) does but for ops, of which it adds up the times.
+    fn sum_up(&mut self, size: StepSize, attention: Duration, lane: &mut Lane) {
+        let beside = self.by_tokens.sum(size.tokens) + self.by_sequences.sum(size.sequences);
+        lane.sum_up(beside, attention, self.plan.num_expert_layers);
+        self.describe_ends(size, lane);
+    }
+
+    /// Describes the ops that were left out of the latest pass.
+    pub(crate) fn add_ops(&mut self, pass: &mut ForwardPass) {
+        let Some(size) = self.latest.filter(|_| !self.has_ops) else { return };
+        let attention = self.decode_attention();
+        self.describe(size, None, attention, &mut pass.lanes[0]);
+        self.has_ops = true;
     }
 
     /// Pushes the ops of some layers; `attention` is how long that takes.
     fn push_layers(
         &self,
         layers: &[LayerPlan],
-        batch: &Batch,
-        wave: WaveShape,
+        size: StepSize,
+        batch: Option<&Batch>,
         attention: Duration,
         ops: &mut Vec<Op>,
     ) {
-        let (spec, shape) = (self.spec, &batch.shape);
+        let spec = self.spec;
         for &LayerPlan { layer, time, weight_bytes } in layers {
             let time = match time {
                 LayerTime::None => Duration::ZERO,
@@ -320,7 +373,8 @@ impl<'d> PassBuilder<'d> {
                 LayerTime::Sequences(slot) => self.sequence_times[slot],
                 LayerTime::Attention if spec.pim.is_some() => {
                     ops.push(Op::Pim);
-                    let prefill = shape.without_decodes().attention();
+                    let batch = batch.expect("attention in memory is described with its batch");
+                    let prefill = batch.shape.without_decodes().attention();
                     if prefill.prefill_tokens == 0 {
                         continue;
                     }
@@ -328,7 +382,7 @@ impl<'d> PassBuilder<'d> {
                 }
                 LayerTime::Attention => attention,
                 LayerTime::Experts => {
-                    self.push_experts(wave.tokens, ops);
+                    self.push_experts(size.wave_tokens, ops);
                     continue;
                 }
             };
@@ -337,7 +391,7 @@ impl<'d> PassBuilder<'d> {
                 ops.push(Op::SendKv);
             }
             if spec.tp > 1 && layer.is_row_parallel() {
-                let bytes = sizes(spec, layer, shape.tokens).output;
+                let bytes = sizes(spec, layer, size.tokens).output;
                 ops.push(Op::Collective(Collective { kind: CollectiveKind::AllReduce, bytes, dims: spec.tp_dims }));
             }
         }
