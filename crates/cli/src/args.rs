@@ -17,7 +17,7 @@ use engine::Vllm;
 
 use crate::collective_command::Model;
 
-pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ToName};
+pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ReportArgs, ToName};
 pub(crate) use network::{CollectiveArgs, ReplayArgs};
 
 /// Simulates LLM serving clusters: what every request sees, and what the cluster does.
@@ -50,6 +50,9 @@ pub(crate) enum Command {
     /// Compare two results, or a result with measurements of a real server: what requests saw, and when.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Compare(CompareArgs),
+    /// Draw results, or measurements of a real server, over each other on one page (HTML).
+    #[command(args_override_self = true)]
+    Report(ReportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -327,6 +330,10 @@ pub(crate) struct OutputArgs {
     /// Write what instances, groups and nodes did in each log interval to this file (CSV).
     #[arg(long, value_name = "FILE")]
     pub(crate) interval_output: Option<PathBuf>,
+    /// Write everything onto one page that draws it (HTML): what happened over time, latencies, where steps spend their
+    /// time, who waited for whom, every request.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// Write Chakra traces of the steps into this folder, which must be empty or not there, with what they can be replayed
     /// on.
     #[arg(long, value_name = "DIR")]

@@ -9,10 +9,12 @@ mod collective_command;
 mod compare_command;
 mod console;
 mod examples_command;
+mod page;
 mod profile_command;
 mod recordings;
 mod refused;
 mod replay_command;
+mod report_command;
 mod run;
 mod schedule;
 mod timings;
@@ -44,6 +46,7 @@ pub fn run_command<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>)
         Command::Replay(args) => replay_command::replay(&args),
         Command::Collective(args) => collective_command::collective(&args),
         Command::Compare(args) => compare_command::compare(&args),
+        Command::Report(args) => report_command::report(&args),
     };
     match outcome {
         Ok(()) => 0,

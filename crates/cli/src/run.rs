@@ -8,15 +8,15 @@ use diagnostics::{Fault, Faults};
 use engine::{Engine, Entry, RoutingTable, Simulation, Vllm};
 use examples::{Example, TextFile};
 use metrics::{Layout, Summary};
+use report::Page;
 use units::Duration;
 use workload::{ReadOptions, Workload};
 
-use crate::Failure;
-use crate::args::{EngineArgs, EngineName, Format, RunArgs};
+use crate::args::{EngineArgs, EngineName, Format, OutputArgs, RunArgs};
 use crate::console::{Console, OutputFiles};
-use crate::recordings;
 use crate::refused::refused_flags;
 use crate::timings::Timings;
+use crate::{Failure, page, recordings, report_command};
 
 /// Requests that don't fit are told one by one up to so many.
 const UNFIT_REQUESTS_MAX: usize = 20;
@@ -33,6 +33,7 @@ fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
     if !args.output.quiet {
         introduce(args, &loaded, &workload);
     }
+    let page_text = args.output.report.as_ref().map(|_| page::text(args, &loaded, &workload));
     let has_token_ids = workload.has_token_ids;
     let mut entries = workload.into_entries();
     let mut simulation = Simulation::new(&loaded.deployment, entries.by_ref());
@@ -48,9 +49,13 @@ fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
     let totals = totals.map_err(Failure::Stuck)?;
     timings.end(Timings::SIMULATION);
     let watched = console.finish(&totals);
+    let summary = || Summary::new(&layout, &watched.statistics, watched.intervals.power(), &totals);
+    if let (Some((file, recorder)), Some(text)) = (watched.page, page_text) {
+        let run = recorder.finish(page::title(args), &layout, &summary(), &watched.statistics, text);
+        report_command::write_to(file, &Page::new(page::title(args)).with(run))?;
+    }
     watched.files.commit()?;
     timings.end("rows left, files in place");
-    let summary = || Summary::new(&layout, &watched.statistics, watched.intervals.power(), &totals);
     let mut out = io::stdout().lock();
     match args.output.format {
         Format::Json => write!(out, "{}", report::summary_json(&summary()))?,
@@ -115,7 +120,8 @@ fn keep<T>(result: Result<T, Faults>, faults: &mut Faults) -> Option<T> {
 
 /// Results must not replace what they come from.
 fn check_outputs(args: &RunArgs, faults: &mut Faults) {
-    let outputs = [("--output", &args.output.output), ("--interval-output", &args.output.interval_output)];
+    let OutputArgs { output, interval_output, report, .. } = &args.output;
+    let outputs = [("--output", output), ("--interval-output", interval_output), ("--report", report)];
     for (flag, path) in outputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?))) {
         check_output(flag, path, args, faults);
     }
@@ -143,6 +149,19 @@ pub(crate) fn check_output(output_flag: &str, path: &Path, args: &RunArgs, fault
 pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
     let place = |path: &Path| path.canonicalize().ok().filter(|place| place.is_file());
     place(a).is_some_and(|a| place(b).is_some_and(|b| a == b))
+}
+
+/// The cluster and the workload of a run, as the user named them.
+pub(crate) fn names_of_inputs(args: &RunArgs) -> (String, String) {
+    let example = example(args).ok().flatten();
+    let cluster = args.input.cluster_config.as_ref().map(|path| path.display().to_string());
+    let workload = args.input.dataset.as_ref().map(|path| path.display().to_string());
+    let of_example =
+        |of: fn(&Example) -> &TextFile| example.map(|example| of(example).name.to_owned()).unwrap_or_default();
+    (
+        cluster.unwrap_or_else(|| of_example(|example| &example.cluster)),
+        workload.unwrap_or_else(|| of_example(|example| &example.workload)),
+    )
 }
 
 /// The example that was asked for, or the first where no cluster was named.
@@ -314,12 +333,12 @@ impl UnfitRequests {
     }
 }
 
-fn gib(bytes: u64) -> f64 {
+pub(crate) fn gib(bytes: u64) -> f64 {
     bytes as f64 / units::GIB as f64
 }
 
 /// What the size of a KV cache follows from.
-fn basis(basis: KvBasis, is_vllm: bool) -> String {
+pub(crate) fn basis(basis: KvBasis, is_vllm: bool) -> String {
     match basis {
         KvBasis::Given => "as num_gpu_blocks says".to_owned(),
         KvBasis::Share { utilization, overheads: Some(overheads) } => format!(
