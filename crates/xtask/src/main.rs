@@ -13,6 +13,7 @@ mod browser;
 mod fences;
 mod instructions;
 mod marked;
+mod newcomer;
 mod python;
 mod validate;
 
@@ -61,6 +62,7 @@ fn test() -> Result<(), String> {
     cargo_with(&[("PROPTEST_CASES", "1000")], &["test", "--package", "engine", "--test", "it", "--quiet"])?;
     cargo(&["run", "--release", "--quiet", "--", "run", "--quiet"])?;
     browser::test()?;
+    newcomer::test()?;
     instructions::instructions(&[])?;
     match reference {
         Some(dir) => {
