@@ -10,7 +10,7 @@ use crate::arrivals::Arrivals;
 use crate::batch::Batch;
 use crate::coordinator::{Coordinator, Counts};
 use crate::deployment::{Deployment, InstanceSpec, RequestRouting, Role, TierSpec};
-use crate::details::{StepDetails, StepParts, composition, host_memory};
+use crate::details::{StepDetails, StepParts, composition, host_memory, weight_loads};
 use crate::entry::Entry;
 use crate::forward::ForwardPass;
 use crate::group::Group;
@@ -366,6 +366,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
                 waiting: instance.num_waiting(),
                 kv_blocks_held: instance.kv_blocks_held(),
                 parts: StepParts {
+                    weights: weight_loads(&group.passes()[member], spec, &deployment.memory),
                     host_memory: host_memory(&group.passes()[member], spec, &deployment.memory),
                     ..parts
                 },

@@ -7,6 +7,7 @@
 
 use std::rc::Rc;
 
+use model::Layer;
 use network::{
     Collective, CollectiveKind, Fabric, Graph, Location, Memory, MemoryDevices, Outcome, Plan, System, Topology, replay,
 };
@@ -15,7 +16,7 @@ use units::{Duration, Instant};
 
 use crate::batch::Batch;
 use crate::deployment::InstanceSpec;
-use crate::forward::ForwardPass;
+use crate::forward::{ForwardPass, Op};
 
 /// One member's part of a wave, in detail.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +54,9 @@ pub struct StepParts {
     pub launches: Duration,
     /// Collectives by kind, in the order of [`CollectiveKind::ALL`].
     pub collectives: [Duration; CollectiveKind::ALL.len()],
+    /// Weights that are loaded from outside the NPU, by the device that is busy with them longest. Computing may go on beside
+    /// it.
+    pub weights: Duration,
     /// Input and output of the step, and prefixes that are brought back.
     pub host_memory: Duration,
 }
@@ -65,10 +69,10 @@ impl StepParts {
 
     /// All parts together.
     pub fn total(&self) -> Duration {
-        self.computing() + self.collectives.iter().copied().sum() + self.host_memory
+        self.computing() + self.collectives.iter().copied().sum() + self.weights + self.host_memory
     }
 
-    /// Those of `pass`, less host memory; `gap` is what each block waits for its launch.
+    /// Those of `pass`, less weights and host memory; `gap` is what each block waits for its launch.
     pub(crate) fn of(pass: &ForwardPass, gap: Duration, mut time: impl FnMut(Collective) -> Duration) -> Self {
         let mut parts = Self::default();
         for lane in &pass.lanes {
@@ -104,6 +108,32 @@ pub(crate) fn host_memory(pass: &ForwardPass, spec: &InstanceSpec, memory: &Memo
         bytes => memory.access_time(spec.placement.recall_from, bytes),
     };
     recalled + memory.access_time(host, pass.input_bytes()) + memory.access_time(host, pass.output_bytes())
+}
+
+/// How long the device is busy with one rank's weights in `pass` that is busy with them longest. Devices load side by
+/// side.
+pub(crate) fn weight_loads(pass: &ForwardPass, spec: &InstanceSpec, memory: &Memory) -> Duration {
+    if spec.placement.needs_no_loads() {
+        return Duration::ZERO;
+    }
+    let mut busy: FxHashMap<Location, Duration> = FxHashMap::default();
+    let mut load = |op: &Op, block| {
+        let (layer, bytes) = match *op {
+            Op::Compute { layer, weight_bytes, .. } => (layer, weight_bytes),
+            Op::Experts => (Layer::Moe, pass.expert_weight_bytes),
+            _ => return,
+        };
+        let location = spec.placement.weights_of(layer, block);
+        if bytes > 0 && (location != Location::Npu || spec.placement.loads_npu_weights) {
+            *busy.entry(location).or_default() += memory.access_time(location, bytes);
+        }
+    };
+    // Two halves of a step share what is loaded.
+    if let Some(lane) = pass.lanes.first() {
+        lane.prologue.iter().chain(&lane.head).for_each(|op| load(op, None));
+        (0..pass.num_blocks).for_each(|block| lane.block.iter().for_each(|op| load(op, Some(block))));
+    }
+    busy.into_values().max().unwrap_or_default()
 }
 
 /// How long collectives take when all their members enter at once, each found once.

@@ -184,6 +184,7 @@ impl Breakdown {
         sum.dense += parts.dense;
         sum.experts += parts.experts;
         sum.launches += parts.launches;
+        sum.weights += parts.weights;
         sum.host_memory += parts.host_memory;
         sum.collectives.iter_mut().zip(parts.collectives).for_each(|(sum, time)| *sum += time);
         waiting
@@ -200,7 +201,7 @@ impl Breakdown {
             ("launches", parts.launches),
         ];
         named.extend(CollectiveKind::ALL.iter().zip(parts.collectives).map(|(kind, time)| (kind.name(), time)));
-        named.push(("host memory", parts.host_memory));
+        named.extend([("weights", parts.weights), ("host memory", parts.host_memory)]);
         named
     }
 }

@@ -43,6 +43,9 @@ function duration(ms) {
   return number(ms * 1000, 1) + " µs";
 }
 
+/** What has many rows in a box that scrolls. */
+const tall = (num, ...children) => el("div", { class: num > 14 ? "tall" : "scroll" }, ...children);
+
 const percent = (share) => number(share * 100, 1) + " %";
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 

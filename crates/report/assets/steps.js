@@ -23,7 +23,7 @@ function breakdownTable(run, names) {
       ...names.map((name) => el("td", { "data-part": name, "data-value": parts[name] || 0 }, percent((parts[name] || 0) / whole))),
       el("td", {}, duration(one.before_ms)));
   });
-  return el("div", { class: "scroll" }, el("table", { class: "breakdown" },
+  return tall(rows.length, el("table", { class: "breakdown" },
     el("thead", {}, el("tr", {}, ...head.map((name) => el("th", {}, name)))), el("tbody", {}, ...rows)));
 }
 
@@ -38,7 +38,7 @@ function stepsSection() {
       el("span", {}, one.name), partsBar(partsOf(one), Math.max(longest, 1e-9)), el("span", {}, duration(one.time_ms)),
     ]);
     return [
-      isComparing ? el("h3", {}, run.name) : null, partsLegend(names), el("div", { class: "bars" }, ...bars),
+      isComparing ? el("h3", {}, run.name) : null, partsLegend(names), tall(run.breakdown.length, el("div", { class: "bars" }, ...bars)),
       breakdownTable(run, names),
       overlap > 0 ? el("p", {}, `Parts come to ${duration(overlap)} more than the steps took: they overlap.`) : null,
     ];

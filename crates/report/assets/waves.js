@@ -14,7 +14,7 @@ function pairsTable(group) {
       return el("td", { "data-value": ms, style: `background:color-mix(in srgb, var(--waiting) ${share}%, var(--ground))`,
         title: `instance ${name(row)} waited ${duration(ms)} for instance ${name(column)}` }, text);
     })));
-  return el("div", { class: "scroll" }, el("table", { class: "heat" }, el("thead", {}, head), el("tbody", {}, ...rows)));
+  return tall(num, el("table", { class: "heat" }, el("thead", {}, head), el("tbody", {}, ...rows)));
 }
 
 function membersTable(group) {
@@ -26,7 +26,7 @@ function membersTable(group) {
     el("td", {}, percent(1 - member.tokens / Math.max(1, member.padded_tokens))),
     el("td", {}, duration(member.waited_before_ms)), el("td", {}, duration(member.waited_inside_ms)),
     el("td", {}, duration(member.waited_for_ms)), el("td", {}, percent(member.slowest / Math.max(1, group.waves)))));
-  return el("div", { class: "scroll" }, el("table", { class: "members" },
+  return tall(rows.length, el("table", { class: "members" },
     el("thead", {}, el("tr", {}, ...head.map((name) => el("th", {}, name)))), el("tbody", {}, ...rows)));
 }
 
@@ -47,7 +47,7 @@ function worstWave(group) {
   });
   return el("div", { class: "worst" },
     el("h3", {}, `The wave in which most was waited: at ${number(wave.start_ms / 1000, 3)} s, ${duration(wave.waited_ms)} in all`),
-    partsLegend([...names, "waiting"]), el("div", { class: "bars" }, ...bars));
+    partsLegend([...names, "waiting"]), tall(wave.members.length, el("div", { class: "bars" }, ...bars)));
 }
 
 /** Waiting over time, a row a member: the darker, the more of its time a member waited within steps or ran dummies. */
@@ -103,7 +103,7 @@ function expertsSection() {
     ]);
     return [
       el("h3", {}, (isComparing ? run.name + " · " : "") + `${experts.name}: in the mean wave the busiest of ${experts.ranks.length} ranks has ${number(experts.imbalance, 3)} times the mean`),
-      el("div", { class: "bars" }, ...bars),
+      tall(experts.ranks.length, el("div", { class: "bars" }, ...bars)),
     ];
   });
   return section("experts", "Load of expert-parallel ranks", "Tokens that reached at least one expert of a rank, over all blocks and steps, padding included.", ...children);
