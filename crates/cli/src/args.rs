@@ -5,6 +5,7 @@
 
 mod measured;
 mod network;
+mod workload;
 
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
@@ -19,6 +20,7 @@ use crate::collective_command::Model;
 
 pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ToName};
 pub(crate) use network::{CollectiveArgs, ReplayArgs};
+pub(crate) use workload::{ConvertArgs, GenerateArgs, StatsArgs, TraceArgs, WorkloadCommand};
 
 /// Simulates LLM serving clusters: what every request sees, and what the cluster does.
 #[derive(Debug, Parser)]
@@ -50,6 +52,9 @@ pub(crate) enum Command {
     /// Compare two results, or a result with measurements of a real server: what requests saw, and when.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Compare(CompareArgs),
+    /// Look at workloads, make some up, or take them from traces.
+    #[command(subcommand)]
+    Workload(WorkloadCommand),
 }
 
 #[derive(Debug, Args)]

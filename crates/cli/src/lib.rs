@@ -17,6 +17,7 @@ mod run;
 mod schedule;
 mod timings;
 mod traces;
+mod workload_command;
 
 use std::ffi::OsString;
 use std::io;
@@ -44,6 +45,7 @@ pub fn run_command<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>)
         Command::Replay(args) => replay_command::replay(&args),
         Command::Collective(args) => collective_command::collective(&args),
         Command::Compare(args) => compare_command::compare(&args),
+        Command::Workload(command) => workload_command::workload(&command),
     };
     match outcome {
         Ok(()) => 0,

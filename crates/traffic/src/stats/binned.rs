@@ -31,6 +31,17 @@ impl Binned {
         self.last_ns = self.last_ns.max(ns);
     }
 
+    /// The bins, so many of them taken together that at most `max` remain: how long one is, in seconds, and how many
+    /// arrive in each.
+    ///
+    /// # Panics
+    /// When `max` is 0.
+    pub fn merged(&self, max: usize) -> (f64, Vec<u64>) {
+        let factor = self.counts.len().div_ceil(max).max(1);
+        let counts = self.counts.chunks(factor).map(|bins| bins.iter().sum()).collect();
+        (self.width_ns as f64 * factor as f64 / 1e9, counts)
+    }
+
     /// The time up to the last arrival in `num` stretches: how long one is, in seconds, and how many arrive in each. What
     /// was counted across a boundary belongs to both sides in proportion.
     ///

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::{Counts, SessionStats, Stats, TimeStats};
 
-/// Stretches of time that arrivals are told for.
-const STRETCHES: usize = 100;
+/// Most stretches of time that arrivals are told for.
+const STRETCHES_MAX: usize = 100;
 
 /// The statistics of each workload, as one JSON object with a line break at its end.
 ///
@@ -87,7 +87,7 @@ struct SecondsJson {
 #[derive(Serialize)]
 struct OverTimeJson {
     stretch_s: f64,
-    arrivals: Vec<f64>,
+    arrivals: Vec<u64>,
 }
 
 impl<'a> WorkloadJson<'a> {
@@ -159,6 +159,6 @@ fn sessions(sessions: &SessionStats) -> SessionJson {
 }
 
 fn over_time(arrivals: &TimeStats) -> OverTimeJson {
-    let (stretch_s, arrivals) = arrivals.binned.stretches(STRETCHES);
+    let (stretch_s, arrivals) = arrivals.binned.merged(STRETCHES_MAX);
     OverTimeJson { stretch_s, arrivals }
 }
