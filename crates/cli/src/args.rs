@@ -20,7 +20,7 @@ use crate::collective_command::Model;
 
 pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ToName};
 pub(crate) use network::{CollectiveArgs, ReplayArgs};
-pub(crate) use workload::{ConvertArgs, GenerateArgs, StatsArgs, TraceArgs, WorkloadCommand};
+pub(crate) use workload::{ConvertArgs, GenerateArgs, StatsArgs, TraceArgs, Workload, WorkloadCommand};
 
 /// Simulates LLM serving clusters: what every request sees, and what the cluster does.
 #[derive(Debug, Parser)]
@@ -54,7 +54,7 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Look at workloads, make some up, or take them from traces.
     #[command(subcommand)]
-    Workload(WorkloadCommand),
+    Workload(Workload),
 }
 
 #[derive(Debug, Args)]

@@ -45,7 +45,7 @@ pub fn run_command<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>)
         Command::Replay(args) => replay_command::replay(&args),
         Command::Collective(args) => collective_command::collective(&args),
         Command::Compare(args) => compare_command::compare(&args),
-        Command::Workload(command) => workload_command::workload(&command),
+        Command::Workload(command) => workload_command::workload(&command.0),
     };
     match outcome {
         Ok(()) => 0,

@@ -2,10 +2,38 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Subcommand};
+use clap::{ArgGroup, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use traffic::{ArrivalSpec, Conversations, Format as TraceFormat, LengthSpec, PrefixSpec, TimeSpec};
 
 use super::{Format, whole_number};
+
+/// The commands, whose flags are put together only when one of them is called: other commands start without them.
+#[derive(Debug)]
+pub(crate) struct Workload(pub(crate) WorkloadCommand);
+
+impl FromArgMatches for Workload {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        WorkloadCommand::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+impl Subcommand for Workload {
+    fn augment_subcommands(command: Command) -> Command {
+        command.defer(WorkloadCommand::augment_subcommands)
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        command.defer(WorkloadCommand::augment_subcommands_for_update)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        WorkloadCommand::has_subcommand(name)
+    }
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkloadCommand {

@@ -78,10 +78,26 @@ impl Lines {
         }
     }
 
+    /// The ids of blocks.
+    fn blocks(&self, blocks: &[Value], faults: &mut FaultLog) -> Option<Vec<u64>> {
+        let position = Position { line: self.number, column: 1 };
+        let block = |(index, value): (usize, &Value)| {
+            let id = value.as_u64();
+            if id.is_none() {
+                let message = format!("expected a whole number from 0, found {}", json::kind(value));
+                faults.at(position, &format!("$.hash_ids[{index}]"), message);
+            }
+            id
+        };
+        // All of them are looked at, for the sake of their faults.
+        let ids: Vec<Option<u64>> = blocks.iter().enumerate().map(block).collect();
+        ids.into_iter().collect()
+    }
+
     /// The request of the current line; `None` if it is at fault or left out.
     fn item(&mut self, faults: &mut FaultLog) -> Option<Item> {
         let line = self.number;
-        let value: Value = match serde_json::from_slice(&self.line) {
+        let value: Value = match serde_json::from_slice(self.line.trim_ascii_end()) {
             Ok(value) => value,
             Err(error) => {
                 let position = Position { line, column: error.column().max(1) };
@@ -97,9 +113,8 @@ impl Lines {
         });
         let input_tokens = object.read("input_length", &wanted, faults, length);
         let output_tokens = object.read("output_length", &wanted, faults, length);
-        let blocks = object.read("hash_ids", "a list of whole numbers", faults, |value| {
-            value.as_array()?.iter().map(Value::as_u64).collect::<Option<Vec<u64>>>()
-        });
+        let blocks = object.read("hash_ids", "a list of whole numbers", faults, Value::as_array);
+        let blocks = blocks.and_then(|blocks| self.blocks(blocks, faults));
         let unread = object.map.keys().filter(|key| !KEYS.contains(&key.as_str()));
         self.unread.extend(unread.cloned());
         let (input_tokens, output_tokens, blocks) = (input_tokens?, output_tokens?, blocks?);
