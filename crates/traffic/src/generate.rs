@@ -92,10 +92,10 @@ pub struct PrefixSpec {
     share: f64,
 }
 
-const PREFIX_FORMS: &[&str] = &[
-    "count=10,tokens=1024                        ten prefixes, each as likely",
-    "count=10,tokens=1024,choice=zipf,s=1        the n-th in proportion to n^-s",
-    "count=1,tokens=512,share=0.8                80 % of the requests have it, the others none",
+const PREFIX_FORMS: &[(&str, &str)] = &[
+    ("count=10,tokens=1024", "ten prefixes, each as likely"),
+    ("count=10,tokens=1024,choice=zipf,s=1", "the n-th in proportion to n^-s"),
+    ("count=1,tokens=512,share=0.8", "80 % of the requests have it, the others none"),
 ];
 
 impl FromStr for PrefixSpec {
@@ -104,6 +104,7 @@ impl FromStr for PrefixSpec {
     fn from_str(text: &str) -> Parsed<Self> {
         let parse = || {
             let mut spec = Spec::options(text)?;
+            spec.allow(&["count", "tokens", "choice", "s", "share"])?;
             let (num, tokens) = (spec.required("count", spec::count)?, spec.required("tokens", spec::count)?);
             let is_zipf = spec.option("choice", |text| match text {
                 "uniform" => Ok(false),

@@ -1,7 +1,7 @@
 //! Distributions as they are typed: `kind:value,key=value,…`, such as `lognormal:median=512,sigma=1,max=8192`.
 //!
-//! A [`Spec`] takes such a text apart. Whoever knows the kind takes the options it knows, and [`Spec::finish`] refuses
-//! what nobody took. Messages show what could have been written.
+//! A [`Spec`] takes such a text apart. Whoever knows the kind says which options it has, so that others are refused, and
+//! takes them. Messages show what could have been written.
 
 use documents::suggest;
 
@@ -11,8 +11,6 @@ pub(crate) struct Spec<'a> {
     pub(crate) kind: &'a str,
     plain: Option<&'a str>,
     options: Vec<(&'a str, &'a str)>,
-    /// Names that were asked for.
-    known: Vec<&'static str>,
 }
 
 pub(crate) type Result<T> = std::result::Result<T, String>;
@@ -24,7 +22,7 @@ impl<'a> Spec<'a> {
     /// When an option has no name or stands there twice.
     pub(crate) fn new(text: &'a str) -> Result<Self> {
         let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
-        let mut spec = Self { kind: kind.trim(), plain: None, options: Vec::new(), known: Vec::new() };
+        let mut spec = Self { kind: kind.trim(), plain: None, options: Vec::new() };
         spec.read(rest)?;
         Ok(spec)
     }
@@ -34,7 +32,7 @@ impl<'a> Spec<'a> {
     /// # Errors
     /// As [`new`](Self::new).
     pub(crate) fn options(text: &'a str) -> Result<Self> {
-        let mut spec = Self { kind: "", plain: None, options: Vec::new(), known: Vec::new() };
+        let mut spec = Self { kind: "", plain: None, options: Vec::new() };
         spec.read(text)?;
         Ok(spec)
     }
@@ -62,12 +60,23 @@ impl<'a> Spec<'a> {
         self.plain.take()
     }
 
+    /// Says which options there are.
+    ///
+    /// # Errors
+    /// When there is another one.
+    pub(crate) fn allow(&self, known: &[&str]) -> Result<()> {
+        match self.options.iter().find(|(name, _)| !known.contains(name)) {
+            Some((name, _)) if known.is_empty() => Err(format!("`{}` takes no option `{name}`", self.kind)),
+            Some((name, _)) => Err(format!("unknown option `{name}`, {}", suggest::hint(name, known))),
+            None => Ok(()),
+        }
+    }
+
     /// The value of option `name`, read with `read`.
     ///
     /// # Errors
     /// When it can't be read.
     pub(crate) fn option<T>(&mut self, name: &'static str, read: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
-        self.known.push(name);
         let Some(at) = self.options.iter().position(|&(known, _)| known == name) else { return Ok(None) };
         let (_, value) = self.options.remove(at);
         read(value).map(Some).map_err(|message| format!("`{name}`: {message}"))
@@ -90,29 +99,31 @@ impl<'a> Spec<'a> {
         read(text)
     }
 
-    /// To be asked at the end: whether everything was taken.
+    /// To be asked at the end: whether a plain value is left that nobody took.
     ///
     /// # Errors
-    /// When something is left that nobody knows.
+    /// When there is one.
     pub(crate) fn finish(self) -> Result<()> {
-        if let Some(plain) = self.plain {
-            return Err(format!("expected `name=value`, found `{plain}`"));
-        }
-        match self.options.first() {
-            Some((name, _)) => Err(format!("unknown option `{name}`, {}", suggest::hint(name, &self.known))),
+        match self.plain {
+            Some(plain) => Err(format!("expected `name=value`, found `{plain}`")),
             None => Ok(()),
         }
     }
 
     /// The message that nobody knows the kind.
     pub(crate) fn unknown_kind(&self, known: &[&str]) -> String {
-        format!("unknown kind `{}`, {}", self.kind, suggest::hint(self.kind, known))
+        match self.kind {
+            "" => format!("no kind is given, {}", suggest::hint("", known)),
+            kind => format!("unknown kind `{kind}`, {}", suggest::hint(kind, known)),
+        }
     }
 }
 
-/// A message with what can be written below it.
-pub(crate) fn with_forms(message: String, forms: &[&str]) -> String {
-    format!("{message}\n  possible are:\n    {}", forms.join("\n    "))
+/// A message with what can be written below it, each with what it means.
+pub(crate) fn with_forms(message: String, forms: &[(&str, &str)]) -> String {
+    let width = forms.iter().map(|(form, _)| form.len()).max().unwrap_or(0);
+    let lines = forms.iter().map(|(form, meaning)| format!("\n    {form:<width$}  {meaning}"));
+    format!("{message}\n  possible are:{}", lines.collect::<String>())
 }
 
 /// A number above 0.

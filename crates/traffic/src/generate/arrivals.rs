@@ -14,13 +14,13 @@ use super::samples;
 use crate::random::Stream;
 use crate::spec::{self, Result as Parsed, Spec, with_forms};
 
-const FORMS: &[&str] = &[
-    "constant:10/s                               evenly, the first at 0",
-    "poisson:10/s                                at random; also 600/min, 1000/h",
-    "gamma:10/s,cv=2                             in bunches; or shape=, or burstiness= as vLLM calls the shape",
-    "on-off:on=50/s,off=1/s,on-time=10s,off-time=50s   in turns, each as long on average; with phases=fixed, always",
-    "at-once                                     all at 0",
-    "replay:FILE                                 as in a workload or trace; of a CSV: column=NAME,unit=s|ms|us|ns",
+const FORMS: &[(&str, &str)] = &[
+    ("constant:10/s", "evenly, the first at 0"),
+    ("poisson:10/s", "at random; also 600/min, 1000/h"),
+    ("gamma:10/s,cv=2", "in bunches; or shape=, or burstiness= as vLLM calls the shape"),
+    ("on-off:on=50/s,off=1/s,on-time=10s,off-time=50s", "in turns, each as long on average; with phases=fixed, always"),
+    ("at-once", "all at 0"),
+    ("replay:FILE", "as in a workload or trace; of a CSV: column=NAME,unit=s|ms|us|ns"),
 ];
 
 /// How requests arrive, as it is typed.
@@ -64,6 +64,12 @@ const KINDS: &[&str] = &["constant", "poisson", "gamma", "on-off", "at-once", "r
 
 fn parse(text: &str) -> Parsed<Kind> {
     let mut spec = Spec::new(text)?;
+    spec.allow(match spec.kind {
+        "gamma" => &["cv", "shape", "burstiness"],
+        "on-off" => &["on", "off", "on-time", "off-time", "phases"],
+        "replay" => &["column", "unit"],
+        _ => &[],
+    })?;
     let rate = |spec: &mut Spec<'_>| spec.value("a rate such as `10/s`", some_rate);
     let kind = match spec.kind {
         "constant" => Kind::Constant { per_s: rate(&mut spec)? },

@@ -10,12 +10,12 @@ use crate::random::{Stream, Zipf};
 use crate::spec::{self, Result as Parsed, Spec, TOKENS_MAX, with_forms};
 
 /// What a distribution of counts can be.
-const FORMS: &[&str] = &[
-    "512                                         always the same (also fixed:512)",
-    "uniform:32..256                             each number from 32 to 256 is as likely",
-    "lognormal:median=512,sigma=1                or mean=, and cv= for sigma=; also min=, max=",
-    "zipf:s=1.2,max=8192                         n in proportion to n^-s; also min=, where ranks begin",
-    "empirical:FILE                              drawn from a workload or trace; of a CSV: column=NAME",
+const FORMS: &[(&str, &str)] = &[
+    ("512", "always the same (also fixed:512)"),
+    ("uniform:32..256", "each number from 32 to 256 is as likely"),
+    ("lognormal:median=512,sigma=1", "or mean=, and cv= for sigma=; also min=, max="),
+    ("zipf:s=1.2,max=8192", "n in proportion to n^-s; also min=, where ranks begin"),
+    ("empirical:FILE", "drawn from a workload or trace; of a CSV: column=NAME"),
 ];
 
 /// A distribution of counts, as it is typed.
@@ -44,6 +44,12 @@ fn parse(text: &str) -> Parsed<Kind> {
         return spec::count(text).map(Kind::Fixed);
     }
     let mut spec = Spec::new(text)?;
+    spec.allow(match spec.kind {
+        "lognormal" => &["median", "mean", "sigma", "cv", "min", "max"],
+        "zipf" => &["s", "min", "max"],
+        "empirical" => &["column"],
+        _ => &[],
+    })?;
     let kind = match spec.kind {
         "fixed" => Kind::Fixed(spec.value("a number of tokens", spec::count)?),
         "uniform" => {

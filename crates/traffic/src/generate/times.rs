@@ -8,11 +8,11 @@ use super::lengths::log_normal;
 use crate::random::Stream;
 use crate::spec::{self, Result as Parsed, Spec, with_forms};
 
-const FORMS: &[&str] = &[
-    "2s                                          always the same (also fixed:2s); 500ms, 5min, 1h",
-    "uniform:1s..5s                              anything in between is as likely",
-    "exponential:2s                              with this mean; also max=",
-    "lognormal:median=2s,sigma=1                 or mean=, and cv= for sigma=; also max=",
+const FORMS: &[(&str, &str)] = &[
+    ("2s", "always the same (also fixed:2s); 500ms, 5min, 1h"),
+    ("uniform:1s..5s", "anything in between is as likely"),
+    ("exponential:2s", "with this mean; also max="),
+    ("lognormal:median=2s,sigma=1", "or mean=, and cv= for sigma=; also max="),
 ];
 
 /// Longest of all: what is drawn beyond is cut to it.
@@ -46,6 +46,11 @@ fn parse(text: &str) -> Parsed<TimeSpec> {
         return Ok(TimeSpec { kind: Kind::Fixed(spec::seconds(text)?), max_s: LONGEST_S });
     }
     let mut spec = Spec::new(text)?;
+    spec.allow(match spec.kind {
+        "exponential" => &["max"],
+        "lognormal" => &["median", "mean", "sigma", "cv", "max"],
+        _ => &[],
+    })?;
     let mut max_s = LONGEST_S;
     let mut cut = |spec: &mut Spec<'_>| -> Parsed<()> {
         max_s = spec.option("max", spec::some_seconds)?.unwrap_or(LONGEST_S);
