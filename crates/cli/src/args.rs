@@ -5,6 +5,7 @@
 
 mod measured;
 mod network;
+mod workload;
 
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
@@ -19,6 +20,7 @@ use crate::collective_command::Model;
 
 pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ReportArgs, ToName};
 pub(crate) use network::{CollectiveArgs, ReplayArgs};
+pub(crate) use workload::{ConvertArgs, GenerateArgs, StatsArgs, TraceArgs, Workload, WorkloadCommand};
 
 /// Simulates LLM serving clusters: what every request sees, and what the cluster does.
 #[derive(Debug, Parser)]
@@ -53,6 +55,9 @@ pub(crate) enum Command {
     /// Draw results, or measurements of a real server, over each other on one page (HTML).
     #[command(args_override_self = true)]
     Report(ReportArgs),
+    /// Look at workloads, make some up, or take them from traces.
+    #[command(subcommand)]
+    Workload(Workload),
 }
 
 #[derive(Debug, Args)]

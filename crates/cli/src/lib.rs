@@ -19,6 +19,7 @@ mod run;
 mod schedule;
 mod timings;
 mod traces;
+mod workload_command;
 
 use std::ffi::OsString;
 use std::io;
@@ -47,6 +48,7 @@ pub fn run_command<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>)
         Command::Collective(args) => collective_command::collective(&args),
         Command::Compare(args) => compare_command::compare(&args),
         Command::Report(args) => report_command::report(&args),
+        Command::Workload(command) => workload_command::workload(&command.0),
     };
     match outcome {
         Ok(()) => 0,

@@ -23,9 +23,10 @@ pub use collective::{CollectiveTime, collective_json, collective_text, finish_js
 pub use comparison::comparison_text;
 pub use comparison_json::comparison_json;
 pub use csv::CsvWriter;
+pub use human::{grouped, percent};
 pub use interval::IntervalLog;
 pub use interval_csv::IntervalCsvWriter;
 pub use json::summary_json;
 pub use page::{Page, PageRecorder, PageRun, PageText};
-pub use table::summary_table;
+pub use table::{columns, summary_table};
 pub use traces::{Batches, TraceGroup, TraceWriter};
