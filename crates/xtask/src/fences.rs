@@ -19,7 +19,8 @@ const FENCES: &[(&str, &[&str])] = &[
     ("metrics", &["config", "workload", "report", "clap"]),
     ("workload", &["config", "metrics", "report", "clap"]),
     ("config", &["workload", "metrics", "report", "clap"]),
-    ("report", &["config", "workload", "clap"]),
+    ("report", &["config", "workload", "clap", "arrow-array", "parquet"]),
+    ("tables", &["config", "workload", "report", "clap", "parquet"]),
 ];
 
 /// Every crate stays on its floor.
