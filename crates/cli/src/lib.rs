@@ -9,6 +9,7 @@ mod collective_command;
 mod compare_command;
 mod console;
 mod examples_command;
+mod parquet;
 mod profile_command;
 mod recordings;
 mod refused;

@@ -14,6 +14,7 @@ use workload::{ReadOptions, Workload};
 use crate::Failure;
 use crate::args::{EngineArgs, EngineName, Format, RunArgs};
 use crate::console::{Console, OutputFiles};
+use crate::parquet;
 use crate::recordings;
 use crate::refused::refused_flags;
 use crate::timings::Timings;
@@ -267,7 +268,7 @@ fn read_workload(
     let (source, workload) = match (&args.input.dataset, example) {
         (Some(path), _) => {
             let source = path.display().to_string();
-            let workload = workload::read_file(path, &options, &mut |entry| unfit.check(&source, entry));
+            let workload = parquet::read_workload(path, &options, &mut |entry| unfit.check(&source, entry));
             (source, workload)
         }
         (None, Some(example)) => {
