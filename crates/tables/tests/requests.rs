@@ -121,7 +121,8 @@ fn batches_are_bounded() {
     assert_eq!(row_counts(0, &[]), [0usize; 0]);
     assert_eq!(row_counts(1 << 16, &[]), [1 << 16]);
     assert_eq!(row_counts((1 << 17) + 5, &[3]), [1 << 16, 1 << 16, 5]);
-    assert_eq!(row_counts(9, &[1; 1 << 20]), [4, 4, 1]);
+    assert_eq!(row_counts(9, &[1; 1 << 16]), [4, 4, 1]);
+    assert_eq!(row_counts(2, &[1; (1 << 18) + 1]), [1, 1]);
 }
 
 #[test]
