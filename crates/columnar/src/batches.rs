@@ -51,8 +51,11 @@ impl ParquetFile {
             _ => Fault::new(&name, format!("can't be read: {error}")),
         })?;
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::load(&file, options)
-            .map_err(|error| Fault::new(&name, format!("is not a Parquet file that can be read: {error}")))?;
+        let metadata = decoded(|| ArrowReaderMetadata::load(&file, options).map_err(io::Error::other));
+        let metadata = metadata.map_err(|error| {
+            let message = format!("can't be read as the Parquet file that its ending says it is: {error}");
+            Fault::new(&name, message)
+        })?;
         let length = file.metadata().map_or(u64::MAX, |metadata| metadata.len());
         match has_sound_places(&metadata, length) {
             true => Ok(Self { file, metadata }),

@@ -133,3 +133,26 @@ fn a_deployment_without_instances_has_columns() {
     assert_eq!(table.schema().fields().len(), 12);
     assert!(table.finish().is_empty());
 }
+
+/// The page that describes the columns names each of them, in their order, with its type.
+#[test]
+fn columns_are_described() {
+    let page = include_str!("../../../docs/parquet.md");
+    let (_, results) = page.split_once("## Results").expect("a part about results");
+    let (results, _) = results.split_once("## Workloads").expect("a part about workloads");
+    let described = results.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        Some((cells.next()?.trim_end_matches('`').to_owned(), cells.next()?.to_owned()))
+    });
+    let schema = RequestTable::new(&layout(&["a"]), ALL).schema();
+    let found = schema.fields().iter().map(|field| {
+        let data_type = match field.data_type() {
+            DataType::Int64 => "int64",
+            DataType::Dictionary(..) => "dictionary of strings",
+            DataType::LargeList(item) if item.data_type() == &DataType::Int64 => "list of int64",
+            other => panic!("{other}"),
+        };
+        (field.name().clone(), data_type.to_owned())
+    });
+    assert_eq!(described.collect::<Vec<_>>(), found.collect::<Vec<_>>());
+}
