@@ -1,6 +1,7 @@
 //! Parquet files of whole commands: what is in them is what is in the other formats.
 #![cfg(feature = "parquet")]
 
+mod inputs;
 mod support;
 
 use std::env;
@@ -9,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use columnar::TableText;
+use inputs::{BUNDLE, INPUT_FLAGS, write_inputs};
 use serde_json::Value;
 use support::{Folder, Said};
 
@@ -209,6 +211,32 @@ fn what_others_write_is_read() {
             run(&folder, &[&common[..], &[name, "--output", "found.csv"]].concat());
             assert_eq!(text(&folder, "found.csv"), text(&folder, "expected.csv"), "{name} of {workload}");
         }
+    }
+}
+
+/// Tables of profiles that are Parquet files give the times of the CSV.
+#[test]
+fn profiles_are_read() {
+    let folder = Folder::new();
+    write_inputs(&folder);
+    let args = [&["run", "--quiet", "--latency-source", "profile"], &INPUT_FLAGS[..]].concat();
+    run(&folder, &[&args[..], &["--output", "expected.csv"]].concat());
+    let dense = format!("{BUNDLE}/tp1/dense");
+    let sound = text(&folder, &format!("{dense}.csv"));
+    if python(&folder, "convert_profile.py", &[BUNDLE]).is_none() {
+        return;
+    }
+    assert!(!folder.path(&format!("{dense}.csv")).exists());
+    run(&folder, &[&args[..], &["--output", "found.csv"]].concat());
+    assert_eq!(text(&folder, "found.csv"), text(&folder, "expected.csv"));
+
+    folder.write(&format!("{dense}.csv"), sound.replacen(",40.0", ",-40.0", 1));
+    python(&folder, "convert_profile.py", &[BUNDLE]);
+    let told = format!("error: {dense}.parquet at row 2, time_us: -40 is not a time from 0 to 4294967295 µs\n");
+    let dirs = ["--profile-dir", "profiles", "--model-dir", "models"];
+    for args in [args, [&["profile", "compare", "--hardware", "RTXPRO6000"], &dirs[..]].concat()] {
+        let said = folder.run(&args);
+        assert_eq!((said.code, said.stderr), (Some(2), told.clone()), "{args:?}");
     }
 }
 
