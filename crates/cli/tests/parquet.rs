@@ -170,6 +170,19 @@ fn what_is_wrong_is_told_with_its_row() {
     insta::assert_snapshot!(told.join("\n"));
 }
 
+/// A disk that is full is told, and nothing is left in the place of the file.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told() {
+    let folder = Folder::new();
+    std::os::unix::fs::symlink("/dev/full", folder.path("full.parquet")).expect("a link in the temporary folder");
+    for flag in ["--output", "--interval-output"] {
+        let said = folder.run(&["run", "--quiet", flag, "full.parquet"]);
+        assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""));
+        assert!(said.stderr.starts_with("error: full.parquet: can't be written: "), "{said}");
+    }
+}
+
 /// A script of this folder in the Python of the tests; `None`, loudly, where there is none.
 fn python(folder: &Folder, script: &str, args: &[&str]) -> Option<String> {
     let Some(python) = env::var_os("SERVINGSIM_PYTHON") else {
