@@ -10,6 +10,7 @@ mod compare_command;
 mod console;
 mod examples_command;
 mod page;
+mod parquet;
 mod profile_command;
 mod recordings;
 mod refused;

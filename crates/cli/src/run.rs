@@ -16,7 +16,7 @@ use crate::args::{EngineArgs, EngineName, Format, OutputArgs, RunArgs};
 use crate::console::{Console, OutputFiles};
 use crate::refused::refused_flags;
 use crate::timings::Timings;
-use crate::{Failure, page, recordings, report_command};
+use crate::{Failure, page, parquet, recordings, report_command};
 
 /// Requests that don't fit are told one by one up to so many.
 const UNFIT_REQUESTS_MAX: usize = 20;
@@ -89,7 +89,7 @@ impl Job {
         let Some(example) = keep(example(args).map_err(Faults::from), &mut faults) else { return Err(faults) };
         check_outputs(args, &mut faults);
         let Some((engine, preset)) = keep(engine(&args.engine), &mut faults) else { return Err(faults) };
-        let mut loaded = keep(config::load(&inputs(args, example, engine)), &mut faults);
+        let mut loaded = keep(config::load(&inputs(args, example, engine)).map_err(parquet::place_rows), &mut faults);
         if let (Some(path), Some(loaded)) = (&args.routing.expert_routing_file, &mut loaded) {
             keep(recordings::route_experts(path, &mut loaded.deployment), &mut faults);
         }
@@ -185,6 +185,7 @@ fn inputs(args: &RunArgs, example: Option<&Example>, engine: Engine) -> Inputs {
     Inputs {
         cluster,
         profile_dir: args.dirs.profile_dir.clone(),
+        other_tables: Some(parquet::TABLES),
         model_dir: args.dirs.model_dir.clone(),
         architecture_dir: args.dirs.architecture_dir.clone(),
         pim_dir: args.model.pim_dir.clone(),
@@ -286,7 +287,7 @@ fn read_workload(
     let (source, workload) = match (&args.input.dataset, example) {
         (Some(path), _) => {
             let source = path.display().to_string();
-            let workload = workload::read_file(path, &options, &mut |entry| unfit.check(&source, entry));
+            let workload = parquet::read_workload(path, &options, &mut |entry| unfit.check(&source, entry));
             (source, workload)
         }
         (None, Some(example)) => {
