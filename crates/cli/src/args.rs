@@ -3,6 +3,7 @@
 //! Flags that LLMServingSim has keep its names and defaults, so that a command line carries over unchanged. Those of
 //! its flags that mean nothing here are known too, so that they can be refused by name.
 
+mod check;
 mod measured;
 mod network;
 
@@ -12,11 +13,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::PossibleValuesParser;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use engine::Vllm;
 
 use crate::collective_command::Model;
 
+pub(crate) use check::{CheckArgs, ToldArgs};
 pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ToName};
 pub(crate) use network::{CollectiveArgs, ReplayArgs};
 
@@ -33,7 +35,11 @@ pub(crate) enum Command {
     /// Run a cluster on a workload; without arguments, the built-in DP+EP mixture-of-experts example.
     // Of a flag given twice the last counts, as in LLMServingSim; a negative number is told to be one, not to be a flag.
     #[command(args_override_self = true, allow_negative_numbers = true)]
+    #[command(group = ArgGroup::new("own cluster").arg("cluster_config").requires("dataset"))]
     Run(Box<RunArgs>),
+    /// Read and check all that a run would, and explain the deployment: ranks, experts, memory, links, steps, load.
+    #[command(args_override_self = true, allow_negative_numbers = true)]
+    Check(Box<CheckArgs>),
     /// Fit what the host of vLLM's engine takes to measured runs, and write it as a preset.
     Calibrate(Box<CalibrateArgs>),
     /// List the built-in examples, or write their files out.
@@ -149,7 +155,7 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "cluster_config")]
     pub(crate) example: Option<String>,
     /// The cluster: nodes, instances, links and memory (JSON).
-    #[arg(long, value_name = "FILE", requires = "dataset")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) cluster_config: Option<PathBuf>,
     /// The workload: one request or session a line (JSONL).
     #[arg(long, value_name = "FILE")]

@@ -5,6 +5,7 @@
 
 mod args;
 mod calibrate_command;
+mod check_command;
 mod collective_command;
 mod compare_command;
 mod console;
@@ -38,6 +39,7 @@ pub fn run_command<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>)
     };
     let outcome = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Check(args) => check_command::check(*args),
         Command::Calibrate(args) => calibrate_command::calibrate(&args),
         Command::Examples(args) => examples_command::examples(&args),
         Command::Profile(command) => profile_command::profile(&command),

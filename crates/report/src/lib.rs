@@ -2,7 +2,8 @@
 //!
 //! [`CsvWriter`] is an observer that writes while the engine runs. [`IntervalLog`] and [`IntervalCsvWriter`] show
 //! [`metrics::IntervalResults`], [`summary_table`] and [`summary_json`] a [`metrics::Summary`], [`comparison_text`] and
-//! [`comparison_json`] a [`compare::Comparison`], to people and to programs. Files replace older ones whole or not at all
+//! [`comparison_json`] a [`compare::Comparison`], [`explanation_text`], [`explanation_json`] and [`drawing`] an
+//! [`explain::Explanation`], to people and to programs. Files replace older ones whole or not at all
 //! ([`AtomicFile`]).
 
 mod atomic;
@@ -10,6 +11,8 @@ mod collective;
 mod comparison;
 mod comparison_json;
 mod csv;
+mod drawing;
+mod explanation;
 mod human;
 mod interval;
 mod interval_csv;
@@ -22,6 +25,8 @@ pub use collective::{CollectiveTime, collective_json, collective_text, finish_js
 pub use comparison::comparison_text;
 pub use comparison_json::comparison_json;
 pub use csv::CsvWriter;
+pub use drawing::drawing;
+pub use explanation::{explanation_json, explanation_text};
 pub use interval::IntervalLog;
 pub use interval_csv::IntervalCsvWriter;
 pub use json::summary_json;
