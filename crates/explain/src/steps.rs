@@ -58,7 +58,13 @@ fn usual(spec: &InstanceSpec, workload: Option<&WorkloadFacts>) -> Vec<(&'static
     let tokens = workload.map_or(capped, |workload| workload.mean_prompt().min(capped)).min(longest).max(1);
     let prompts = (budget / tokens).min(most_sequences(spec)).clamp(1, SEQUENCES_MAX);
     let decode = ("decode", vec![StepPiece { sequences, tokens: 1, history }]);
-    let prefill = ("prefill", vec![StepPiece { sequences: prompts, tokens, history: 0 }]);
+    let mut full = vec![StepPiece { sequences: prompts, tokens, history: 0 }];
+    // The rest of the step goes to the beginning of one more prompt; of a single token it would be a decode.
+    let rest = budget - prompts * tokens;
+    if spec.scheduler.chunked_prefill && prompts < most_sequences(spec) && (2..tokens).contains(&rest) {
+        full.push(StepPiece { sequences: 1, tokens: rest, history: 0 });
+    }
+    let prefill = ("prefill", full);
     match spec.role {
         Role::Prefill => vec![prefill],
         Role::Decode => vec![decode],

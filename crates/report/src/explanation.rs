@@ -219,6 +219,11 @@ fn memory(kind: &InstanceKind) -> String {
 }
 
 fn operators(kind: &InstanceKind) -> String {
+    if kind.operators.iter().all(|operator| operator.source == "analytic") {
+        let mut names: Vec<_> = kind.operators.iter().map(|operator| operator.layer).collect();
+        names.dedup();
+        return columns(&[row(["  Operator times", &format!("analytic: {}", names.join(", "))])], 2);
+    }
     let head = row(["  Operator", "part", "times", "measured to", "steps can have"]);
     let mut rows = vec![head];
     for operator in &kind.operators {

@@ -76,7 +76,7 @@ impl Canvas {
         let _ = writeln!(
             svg,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"servingsim-drawing\" role=\"img\" \
-             viewBox=\"0 0 {width} {height}\" width=\"{width}\" style=\"max-width:100%;height:auto\">\n\
+             viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" style=\"max-width:100%;height:auto\">\n\
              <title>{}</title>\n<desc>{}</desc>\n<style>\n{STYLE}\n</style>",
             escaped(title),
             escaped(about)

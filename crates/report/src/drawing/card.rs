@@ -10,9 +10,9 @@ const CELL_HEIGHT: f64 = 58.0;
 const CELL_GAP: f64 = 10.0;
 const PADDING: f64 = 10.0;
 const HEAD: f64 = 42.0;
-const LEAST_WIDTH: f64 = 222.0;
+const LEAST_WIDTH: f64 = 240.0;
 /// Width of a character, on average.
-const CHAR: f64 = 6.4;
+const CHAR: f64 = 7.0;
 /// Ranks and stages that are drawn; of more the last one drawn says how many there are.
 const COLUMNS_MAX: usize = 8;
 const ROWS_MAX: usize = 4;
@@ -84,7 +84,7 @@ impl<'e> Card<'e> {
         let Some(first) = rows.first().and_then(|row| row.first()) else { return };
         let role = if kind.role == "whole" { String::new() } else { format!(" · {}", kind.role) };
         let group = match group_name {
-            Some(name) => format!(" · group {} ({name}), dp {}", first.group, first.dp),
+            Some(name) => format!(" · {name} dp {}", first.dp),
             None => String::new(),
         };
         let room = self.width() - 2.0 * PADDING;
@@ -129,7 +129,10 @@ fn elided(canvas: &mut Canvas, (x, y): (f64, f64), text: &str) {
 fn cell(canvas: &mut Canvas, npu: &Npu, kind: &InstanceKind, (x, y): (f64, f64)) {
     let memory = &kind.memory;
     let others = memory.null_block_bytes + memory.activation_peak_bytes + memory.runtime_context_bytes;
-    let experts = npu.experts.map(|[first, last]| format!("experts {first}–{last}"));
+    let experts = npu.experts.map(|[first, last]| match last - first {
+        0 => format!("expert {first}"),
+        _ => format!("experts {first}–{last}"),
+    });
     let ranks = match (npu.ep, npu.peer_of) {
         (_, Some(of)) => format!("peer of {of}"),
         (Some(ep), None) => format!("tp {} pp {} ep {ep}", npu.tp, npu.pp),
@@ -155,7 +158,7 @@ fn cell(canvas: &mut Canvas, npu: &Npu, kind: &InstanceKind, (x, y): (f64, f64))
     let third = experts.unwrap_or_else(|| {
         if npu.peer_of.is_some() { "takes in KV".to_owned() } else { format!("blocks {first}–{last}") }
     });
-    canvas.text(x + 6.0, y + 40.0, "small faint", &cut(&third, CELL_WIDTH));
+    canvas.text(x + 6.0, y + 40.0, "small faint", &cut(&third, 1.15 * CELL_WIDTH));
     let (room, total) = (CELL_WIDTH - 12.0, memory.total_bytes.max(1) as f64);
     canvas.rect(x + 6.0, y + 46.0, room, 6.0, "free");
     let mut left = x + 6.0;
