@@ -14,9 +14,11 @@ use std::str::FromStr;
 
 use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use engine::Vllm;
 
 use crate::collective_command::Model;
+use crate::schema_command::DOCUMENTS;
 
 pub(crate) use check::{CheckArgs, ToldArgs};
 pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ToName};
@@ -56,6 +58,27 @@ pub(crate) enum Command {
     /// Compare two results, or a result with measurements of a real server: what requests saw, and when.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Compare(CompareArgs),
+    /// Print the JSON schema of a document that users write.
+    Schema {
+        /// Which document.
+        #[arg(value_name = "DOCUMENT", default_value = "cluster", value_parser = document_names())]
+        document: String,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands.
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for each command into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) write: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -419,6 +442,10 @@ impl IntermediateFileArgs {
 /// Parts of vLLM's engine (`engine::Vllm` says what each is): all can be left out, and the plain core has none.
 fn part_names() -> PossibleValuesParser {
     PossibleValuesParser::new(Vllm::PLAIN.left_out())
+}
+
+fn document_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(DOCUMENTS.iter().map(|document| document.name))
 }
 
 fn dtype_names() -> PossibleValuesParser {

@@ -16,6 +16,7 @@ mod refused;
 mod replay_command;
 mod run;
 mod schedule;
+mod schema_command;
 mod timings;
 mod traces;
 
@@ -45,6 +46,9 @@ pub fn run_command<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>)
         Command::Profile(command) => profile_command::profile(&command),
         Command::Replay(args) => replay_command::replay(&args),
         Command::Collective(args) => collective_command::collective(&args),
+        Command::Schema { document } => schema_command::schema(&document),
+        Command::Completions { shell } => schema_command::completions(shell),
+        Command::Man(args) => schema_command::man(&args),
         Command::Compare(args) => compare_command::compare(&args),
     };
     match outcome {

@@ -32,6 +32,7 @@ mod power;
 mod presets;
 mod report;
 mod roles;
+pub mod schema;
 mod settings;
 mod tiers;
 mod workload_limits;

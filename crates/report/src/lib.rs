@@ -17,6 +17,7 @@ mod human;
 mod interval;
 mod interval_csv;
 mod json;
+mod schema;
 mod table;
 mod traces;
 
@@ -30,5 +31,6 @@ pub use explanation::{explanation_json, explanation_text};
 pub use interval::IntervalLog;
 pub use interval_csv::IntervalCsvWriter;
 pub use json::summary_json;
+pub use schema::{document_tables, json_schema};
 pub use table::summary_table;
 pub use traces::{Batches, TraceGroup, TraceWriter};

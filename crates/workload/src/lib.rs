@@ -19,6 +19,7 @@ mod lines;
 mod read;
 mod routes;
 mod scan;
+pub mod schema;
 mod usual;
 mod workload;
 
