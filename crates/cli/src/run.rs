@@ -85,6 +85,32 @@ impl Job {
     /// Reads all inputs, and tells all their faults at once. Up to `kept_bytes_max` bytes of entries stay in memory.
     pub(crate) fn prepare(args: &RunArgs, kept_bytes_max: usize) -> Result<Self, Faults> {
         let mut timings = Timings::begin();
+        let Read { loaded, workload, preset, routes } = Read::all(args, kept_bytes_max, &mut timings, &mut |_| ())?;
+        let workload = workload.expect("a cluster file requires a workload");
+        // The output comes last, so that nothing is created for a run that can't be.
+        let files = OutputFiles::create(&args.output, &loaded.deployment)?;
+        timings.end("workload");
+        Ok(Self { loaded, workload, preset, routes, files, timings })
+    }
+}
+
+/// What the inputs come to.
+pub(crate) struct Read {
+    pub(crate) loaded: Loaded,
+    /// `None` where none is named.
+    pub(crate) workload: Option<Workload>,
+    pub(crate) preset: Option<String>,
+    routes: Option<RoutingTable>,
+}
+
+impl Read {
+    /// Reads all inputs, and tells all their faults at once. `each` sees every entry of the workload.
+    pub(crate) fn all(
+        args: &RunArgs,
+        kept_bytes_max: usize,
+        timings: &mut Timings,
+        each: &mut dyn FnMut(&Entry),
+    ) -> Result<Self, Faults> {
         let mut faults = refused_flags(args);
         let Some(example) = keep(example(args).map_err(Faults::from), &mut faults) else { return Err(faults) };
         check_outputs(args, &mut faults);
@@ -94,8 +120,15 @@ impl Job {
             keep(recordings::route_experts(path, &mut loaded.deployment), &mut faults);
         }
         timings.end("cluster and operator times");
-        let (workload, unfit) = read_workload(args, example, loaded.as_ref(), kept_bytes_max);
-        let mut workload = keep(workload, &mut faults);
+        let mut unfit = Faults::new();
+        let mut workload = match Named::of(args, example) {
+            Some(named) => {
+                let (workload, those_unfit) = read_workload(args, &named, loaded.as_ref(), kept_bytes_max, each);
+                unfit = those_unfit;
+                keep(workload, &mut faults)
+            }
+            None => None,
+        };
         if let (Some(path), Some(workload)) = (&args.input.arrivals_from, &mut workload) {
             keep(recordings::replay_arrivals(path, workload), &mut faults);
         }
@@ -106,11 +139,24 @@ impl Job {
                 routes = keep(recordings::read_routes(path, &loaded.deployment, workload.num_requests), &mut faults);
             }
         }
-        // The output comes last, so that nothing is created for a run that can't be.
-        let (Some(loaded), Some(workload), true) = (loaded, workload, faults.is_empty()) else { return Err(faults) };
-        let files = OutputFiles::create(&args.output, &loaded.deployment)?;
-        timings.end("workload");
-        Ok(Self { loaded, workload, preset, routes, files, timings })
+        let (Some(loaded), true) = (loaded, faults.is_empty()) else { return Err(faults) };
+        Ok(Self { loaded, workload, preset, routes })
+    }
+}
+
+/// The workload that is asked for.
+enum Named<'a> {
+    File(&'a Path),
+    Text(TextFile),
+}
+
+impl<'a> Named<'a> {
+    fn of(args: &'a RunArgs, example: Option<&Example>) -> Option<Self> {
+        match (&args.input.dataset, example) {
+            (Some(path), _) => Some(Named::File(path)),
+            (None, Some(example)) => Some(Named::Text(example.workload)),
+            (None, None) => None,
+        }
     }
 }
 
@@ -269,9 +315,10 @@ fn policy<T: std::str::FromStr + Default>(name: &str) -> T {
 /// The workload, and those of its requests that `loaded` could never finish.
 fn read_workload(
     args: &RunArgs,
-    example: Option<&Example>,
+    named: &Named<'_>,
     loaded: Option<&Loaded>,
     kept_bytes_max: usize,
+    each: &mut dyn FnMut(&Entry),
 ) -> (Result<Workload, Faults>, Faults) {
     let has_prefix_caches =
         |loaded: &Loaded| loaded.deployment.instances.iter().any(|instance| instance.kv.prefix_caching);
@@ -284,18 +331,17 @@ fn read_workload(
         limits: loaded.map(|loaded| WorkloadLimits::of(&loaded.deployment)),
         ..UnfitRequests::default()
     };
-    let (source, workload) = match (&args.input.dataset, example) {
-        (Some(path), _) => {
-            let source = path.display().to_string();
-            let workload = parquet::read_workload(path, &options, &mut |entry| unfit.check(&source, entry));
-            (source, workload)
-        }
-        (None, Some(example)) => {
-            let TextFile { name, text } = example.workload;
-            let workload = workload::read_str(name, text, &options, &mut |entry| unfit.check(name, entry));
-            (name.to_owned(), workload)
-        }
-        (None, None) => unreachable!("a cluster file requires a workload"),
+    let source = match named {
+        Named::File(path) => path.display().to_string(),
+        Named::Text(file) => file.name.to_owned(),
+    };
+    let mut each = |entry: &Entry| {
+        unfit.check(&source, entry);
+        each(entry);
+    };
+    let workload = match named {
+        Named::File(path) => parquet::read_workload(path, &options, &mut each),
+        Named::Text(TextFile { name, text }) => workload::read_str(name, text, &options, &mut each),
     };
     (workload, unfit.into_faults(&source))
 }
