@@ -23,7 +23,6 @@ use crate::schema_command::DOCUMENTS;
 
 pub(crate) use check::{CheckArgs, ToldArgs};
 pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ReportArgs, ToName};
-pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ToName};
 pub(crate) use network::{CollectiveArgs, ReplayArgs};
 pub(crate) use workload::{ConvertArgs, GenerateArgs, StatsArgs, TraceArgs, Workload, WorkloadCommand};
 

@@ -46,16 +46,9 @@ pub(crate) fn check(args: CheckArgs) -> Result<(), Failure> {
     let workload_notes = workload.iter().flat_map(|workload| workload.notes.iter().cloned());
     let notes = loaded.notes.iter().cloned().chain(workload_notes).collect();
     let batches: Vec<Vec<StepPiece>> = told.batch.iter().map(|batch| batch.0.clone()).collect();
-    let explanation = explain::explain(&Facts {
-        deployment: &loaded.deployment,
-        instances: instances(&loaded),
-        host_memory_bytes: &loaded.host_memory_bytes,
-        pool_memory_bytes: loaded.pool_memory_bytes,
-        preset,
-        workload: workload.is_some().then_some(&workload_facts),
-        batches: &batches,
-        notes,
-    });
+    let facts = facts(&loaded, preset, notes);
+    let workload = workload.is_some().then_some(&workload_facts);
+    let explanation = explain::explain(&Facts { workload, batches: &batches, ..facts });
     write(&explanation, &told)
 }
 
@@ -73,6 +66,20 @@ fn write(explanation: &Explanation, told: &ToldArgs) -> Result<(), Failure> {
         Format::Text => write!(out, "{}", report::explanation_text(explanation))?,
     }
     Ok(())
+}
+
+/// What is known of a deployment, with nothing of a workload and no batches asked for.
+pub(crate) fn facts(loaded: &Loaded, preset: Option<String>, notes: Vec<String>) -> Facts<'_> {
+    Facts {
+        deployment: &loaded.deployment,
+        instances: instances(loaded),
+        host_memory_bytes: &loaded.host_memory_bytes,
+        pool_memory_bytes: loaded.pool_memory_bytes,
+        preset,
+        workload: None,
+        batches: &[],
+        notes,
+    }
 }
 
 /// What is known of each instance beside the deployment.

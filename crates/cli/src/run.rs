@@ -33,7 +33,8 @@ fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
     if !args.output.quiet {
         introduce(args, &loaded, &workload);
     }
-    let page_text = args.output.report.as_ref().map(|_| page::text(args, &loaded, &workload));
+    let page_text =
+        args.output.report.as_ref().map(|_| page::text(args, &loaded, layout.engine.preset.clone(), &workload));
     let has_token_ids = workload.has_token_ids;
     let mut entries = workload.into_entries();
     let mut simulation = Simulation::new(&loaded.deployment, entries.by_ref());
