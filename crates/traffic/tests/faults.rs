@@ -11,7 +11,11 @@ fn faults(folder: &Path, name: &str, text: &[u8], format: Option<Format>) -> Str
     fs::write(&path, text).expect("a temporary file");
     let convert = || {
         let trace = Trace::open(&path, &ReadOptions { format, ..ReadOptions::default() })?;
-        let mut converter = Converter::new(trace, Conversion::default())?;
+        // Without arrivals, that they are needed would be the first fault of conversations.
+        let arrivals = (name != "arrivals.json").then(|| "constant:1/s".parse().expect("arrivals"));
+        let conversation = trace.format() == Format::ShareGpt;
+        let conversion = Conversion { arrivals: arrivals.filter(|_| conversation), ..Conversion::default() };
+        let mut converter = Converter::new(trace, conversion)?;
         while converter.next().is_some() {}
         converter.finish()
     };
