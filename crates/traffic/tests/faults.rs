@@ -16,7 +16,7 @@ fn faults(folder: &Path, name: &str, text: &[u8], format: Option<Format>) -> Str
         let conversation = trace.format() == Format::ShareGpt;
         let conversion = Conversion { arrivals: arrivals.filter(|_| conversation), ..Conversion::default() };
         let mut converter = Converter::new(trace, conversion)?;
-        while converter.next().is_some() {}
+        converter.by_ref().for_each(drop);
         converter.finish()
     };
     let faults = convert().expect_err(&format!("{name} is at fault")).to_string();

@@ -15,7 +15,7 @@ fn open(name: &str, options: &ReadOptions) -> Trace {
 /// What a sample is converted to, and what is odd about it.
 fn converted(name: &str, options: &ReadOptions, conversion: Conversion) -> (Vec<Item>, Vec<String>) {
     let mut converter = Converter::new(open(name, options), conversion).expect("no file of arrivals");
-    let items: Vec<Item> = std::iter::from_fn(|| converter.next()).collect();
+    let items: Vec<Item> = converter.by_ref().collect();
     let (num, notes) = converter.finish().unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(num, items.len() as u64);
     let short = |note: String| note.rsplit_once(&format!("{name}: ")).expect("a note names its file").1.to_owned();
@@ -173,7 +173,7 @@ fn workloads_of_traces_are_read_again() {
         std::fs::write(&path, writer.into_inner()).unwrap();
         let mut trace = Trace::open(&path, &ReadOptions::default()).unwrap();
         assert_eq!(trace.format(), Format::Workload);
-        let again: Vec<Item> = std::iter::from_fn(|| trace.next()).collect();
+        let again: Vec<Item> = trace.by_ref().collect();
         assert_eq!(trace.finish(), Ok(Vec::new()));
         let essence = |items: &[Item]| -> Vec<_> { items.iter().map(|i| (i.arrival_ns, i.calls.clone())).collect() };
         assert_eq!(essence(&again), essence(&items), "{name}");
