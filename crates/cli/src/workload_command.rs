@@ -87,7 +87,7 @@ fn generate(args: &GenerateArgs) -> Result<(), Failure> {
     };
     let mut generator = Generator::new(&recipe)?;
     let mut output = Output::new(args.output.as_deref())?;
-    while let Some(item) = generator.next() {
+    for item in generator.by_ref() {
         output.write(&item)?;
     }
     if generator.finish()? == 0 {
@@ -114,7 +114,7 @@ fn convert(args: &ConvertArgs) -> Result<(), Failure> {
     };
     let mut converter = Converter::new(Trace::open(&args.file, &options)?, conversion)?;
     let mut output = Output::new(args.output.as_deref())?;
-    while let Some(item) = converter.next() {
+    for item in converter.by_ref() {
         output.write(&item)?;
     }
     let (_, notes) = converter.finish()?;
