@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// What is installed: the reader and writer of Chakra traces that ours is compared with, and readers and writers of
 /// Parquet files.
-const PACKAGES: [&str; 5] = ["protobuf==7.36.2", "pyarrow==26.0.1", "polars==2.1.0", "pandas==3.1.1", "duckdb==2.0.1"];
+const PACKAGES: [&str; 5] = ["protobuf==7.36.2", "pyarrow==25.0.1", "polars==1.44.2", "pandas==2.3.3", "duckdb==1.4.3"];
 
 /// Makes the virtual environment `python` in the target folder, unless it is there with these packages, and returns its
 /// interpreter.
