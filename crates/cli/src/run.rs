@@ -8,16 +8,15 @@ use diagnostics::{Fault, Faults};
 use engine::{Engine, Entry, RoutingTable, Simulation, Vllm};
 use examples::{Example, TextFile};
 use metrics::{Layout, Summary};
+use report::Page;
 use units::Duration;
 use workload::{ReadOptions, Workload};
 
-use crate::Failure;
-use crate::args::{EngineArgs, EngineName, Format, RunArgs};
+use crate::args::{EngineArgs, EngineName, Format, OutputArgs, RunArgs};
 use crate::console::{Console, OutputFiles};
-use crate::parquet;
-use crate::recordings;
 use crate::refused::refused_flags;
 use crate::timings::Timings;
+use crate::{Failure, page, parquet, recordings, report_command};
 
 /// Requests that don't fit are told one by one up to so many.
 const UNFIT_REQUESTS_MAX: usize = 20;
@@ -34,6 +33,7 @@ fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
     if !args.output.quiet {
         introduce(args, &loaded, &workload);
     }
+    let page_text = args.output.report.as_ref().map(|_| page::text(args, &loaded, &workload));
     let has_token_ids = workload.has_token_ids;
     let mut entries = workload.into_entries();
     let mut simulation = Simulation::new(&loaded.deployment, entries.by_ref());
@@ -49,9 +49,13 @@ fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
     let totals = totals.map_err(Failure::Stuck)?;
     timings.end(Timings::SIMULATION);
     let watched = console.finish(&totals);
+    let summary = || Summary::new(&layout, &watched.statistics, watched.intervals.power(), &totals);
+    if let (Some((file, recorder)), Some(text)) = (watched.page, page_text) {
+        let run = recorder.finish(page::title(args), &layout, &summary(), &watched.statistics, text);
+        report_command::write_to(file, &Page::new(page::title(args)).with(run))?;
+    }
     watched.files.commit()?;
     timings.end("rows left, files in place");
-    let summary = || Summary::new(&layout, &watched.statistics, watched.intervals.power(), &totals);
     let mut out = io::stdout().lock();
     match args.output.format {
         Format::Json => write!(out, "{}", report::summary_json(&summary()))?,
@@ -81,6 +85,32 @@ impl Job {
     /// Reads all inputs, and tells all their faults at once. Up to `kept_bytes_max` bytes of entries stay in memory.
     pub(crate) fn prepare(args: &RunArgs, kept_bytes_max: usize) -> Result<Self, Faults> {
         let mut timings = Timings::begin();
+        let Read { loaded, workload, preset, routes } = Read::all(args, kept_bytes_max, &mut timings, &mut |_| ())?;
+        let workload = workload.expect("a cluster file requires a workload");
+        // The output comes last, so that nothing is created for a run that can't be.
+        let files = OutputFiles::create(&args.output, &loaded.deployment)?;
+        timings.end("workload");
+        Ok(Self { loaded, workload, preset, routes, files, timings })
+    }
+}
+
+/// What the inputs come to.
+pub(crate) struct Read {
+    pub(crate) loaded: Loaded,
+    /// `None` where none is named.
+    pub(crate) workload: Option<Workload>,
+    pub(crate) preset: Option<String>,
+    routes: Option<RoutingTable>,
+}
+
+impl Read {
+    /// Reads all inputs, and tells all their faults at once. `each` sees every entry of the workload.
+    pub(crate) fn all(
+        args: &RunArgs,
+        kept_bytes_max: usize,
+        timings: &mut Timings,
+        each: &mut dyn FnMut(&Entry),
+    ) -> Result<Self, Faults> {
         let mut faults = refused_flags(args);
         let Some(example) = keep(example(args).map_err(Faults::from), &mut faults) else { return Err(faults) };
         check_outputs(args, &mut faults);
@@ -90,8 +120,15 @@ impl Job {
             keep(recordings::route_experts(path, &mut loaded.deployment), &mut faults);
         }
         timings.end("cluster and operator times");
-        let (workload, unfit) = read_workload(args, example, loaded.as_ref(), kept_bytes_max);
-        let mut workload = keep(workload, &mut faults);
+        let mut unfit = Faults::new();
+        let mut workload = match Named::of(args, example) {
+            Some(named) => {
+                let (workload, those_unfit) = read_workload(args, &named, loaded.as_ref(), kept_bytes_max, each);
+                unfit = those_unfit;
+                keep(workload, &mut faults)
+            }
+            None => None,
+        };
         if let (Some(path), Some(workload)) = (&args.input.arrivals_from, &mut workload) {
             keep(recordings::replay_arrivals(path, workload), &mut faults);
         }
@@ -102,11 +139,24 @@ impl Job {
                 routes = keep(recordings::read_routes(path, &loaded.deployment, workload.num_requests), &mut faults);
             }
         }
-        // The output comes last, so that nothing is created for a run that can't be.
-        let (Some(loaded), Some(workload), true) = (loaded, workload, faults.is_empty()) else { return Err(faults) };
-        let files = OutputFiles::create(&args.output, &loaded.deployment)?;
-        timings.end("workload");
-        Ok(Self { loaded, workload, preset, routes, files, timings })
+        let (Some(loaded), true) = (loaded, faults.is_empty()) else { return Err(faults) };
+        Ok(Self { loaded, workload, preset, routes })
+    }
+}
+
+/// The workload that is asked for.
+enum Named<'a> {
+    File(&'a Path),
+    Text(TextFile),
+}
+
+impl<'a> Named<'a> {
+    fn of(args: &'a RunArgs, example: Option<&Example>) -> Option<Self> {
+        match (&args.input.dataset, example) {
+            (Some(path), _) => Some(Named::File(path)),
+            (None, Some(example)) => Some(Named::Text(example.workload)),
+            (None, None) => None,
+        }
     }
 }
 
@@ -116,7 +166,8 @@ fn keep<T>(result: Result<T, Faults>, faults: &mut Faults) -> Option<T> {
 
 /// Results must not replace what they come from.
 fn check_outputs(args: &RunArgs, faults: &mut Faults) {
-    let outputs = [("--output", &args.output.output), ("--interval-output", &args.output.interval_output)];
+    let OutputArgs { output, interval_output, report, .. } = &args.output;
+    let outputs = [("--output", output), ("--interval-output", interval_output), ("--report", report)];
     for (flag, path) in outputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?))) {
         check_output(flag, path, args, faults);
     }
@@ -144,6 +195,19 @@ pub(crate) fn check_output(output_flag: &str, path: &Path, args: &RunArgs, fault
 pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
     let place = |path: &Path| path.canonicalize().ok().filter(|place| place.is_file());
     place(a).is_some_and(|a| place(b).is_some_and(|b| a == b))
+}
+
+/// The cluster and the workload of a run, as the user named them.
+pub(crate) fn names_of_inputs(args: &RunArgs) -> (String, String) {
+    let example = example(args).ok().flatten();
+    let cluster = args.input.cluster_config.as_ref().map(|path| path.display().to_string());
+    let workload = args.input.dataset.as_ref().map(|path| path.display().to_string());
+    let of_example =
+        |of: fn(&Example) -> &TextFile| example.map(|example| of(example).name.to_owned()).unwrap_or_default();
+    (
+        cluster.unwrap_or_else(|| of_example(|example| &example.cluster)),
+        workload.unwrap_or_else(|| of_example(|example| &example.workload)),
+    )
 }
 
 /// The example that was asked for, or the first where no cluster was named.
@@ -251,9 +315,10 @@ fn policy<T: std::str::FromStr + Default>(name: &str) -> T {
 /// The workload, and those of its requests that `loaded` could never finish.
 fn read_workload(
     args: &RunArgs,
-    example: Option<&Example>,
+    named: &Named<'_>,
     loaded: Option<&Loaded>,
     kept_bytes_max: usize,
+    each: &mut dyn FnMut(&Entry),
 ) -> (Result<Workload, Faults>, Faults) {
     let has_prefix_caches =
         |loaded: &Loaded| loaded.deployment.instances.iter().any(|instance| instance.kv.prefix_caching);
@@ -266,18 +331,17 @@ fn read_workload(
         limits: loaded.map(|loaded| WorkloadLimits::of(&loaded.deployment)),
         ..UnfitRequests::default()
     };
-    let (source, workload) = match (&args.input.dataset, example) {
-        (Some(path), _) => {
-            let source = path.display().to_string();
-            let workload = parquet::read_workload(path, &options, &mut |entry| unfit.check(&source, entry));
-            (source, workload)
-        }
-        (None, Some(example)) => {
-            let TextFile { name, text } = example.workload;
-            let workload = workload::read_str(name, text, &options, &mut |entry| unfit.check(name, entry));
-            (name.to_owned(), workload)
-        }
-        (None, None) => unreachable!("a cluster file requires a workload"),
+    let source = match named {
+        Named::File(path) => path.display().to_string(),
+        Named::Text(file) => file.name.to_owned(),
+    };
+    let mut each = |entry: &Entry| {
+        unfit.check(&source, entry);
+        each(entry);
+    };
+    let workload = match named {
+        Named::File(path) => parquet::read_workload(path, &options, &mut each),
+        Named::Text(TextFile { name, text }) => workload::read_str(name, text, &options, &mut each),
     };
     (workload, unfit.into_faults(&source))
 }
@@ -316,12 +380,12 @@ impl UnfitRequests {
     }
 }
 
-fn gib(bytes: u64) -> f64 {
+pub(crate) fn gib(bytes: u64) -> f64 {
     bytes as f64 / units::GIB as f64
 }
 
 /// What the size of a KV cache follows from.
-fn basis(basis: KvBasis, is_vllm: bool) -> String {
+pub(crate) fn basis(basis: KvBasis, is_vllm: bool) -> String {
     match basis {
         KvBasis::Given => "as num_gpu_blocks says".to_owned(),
         KvBasis::Share { utilization, overheads: Some(overheads) } => format!(

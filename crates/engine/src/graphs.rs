@@ -217,7 +217,7 @@ fn num_busy_ranks(lane: &Lane, block: Option<usize>, num_ranks: u32) -> u32 {
 
 /// The blocks of each pipeline stage. They are split evenly, remainders going to the stages before the last, which has
 /// the head too (vLLM's `get_pp_indices`).
-pub(crate) fn stage_blocks(num_blocks: usize, num_stages: usize) -> impl Iterator<Item = Range<usize>> {
+pub fn stage_blocks(num_blocks: usize, num_stages: usize) -> impl Iterator<Item = Range<usize>> {
     let (least, remainder) = (num_blocks / num_stages, num_blocks % num_stages);
     let takes_one_more = move |stage: usize| stage + 1 < num_stages && stage + 1 + remainder >= num_stages;
     (0..num_stages).scan(0, move |first, stage| {

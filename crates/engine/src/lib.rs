@@ -14,6 +14,7 @@ mod coordinator;
 mod decoding;
 mod deployment;
 mod detailed;
+mod details;
 mod entry;
 mod events;
 mod exact;
@@ -31,6 +32,7 @@ mod pass_clock;
 mod pim;
 mod polled;
 mod power;
+mod preview;
 mod router;
 mod sequence;
 mod simulation;
@@ -44,13 +46,16 @@ pub use deployment::{
     All2AllBackend, Deployment, Engine, GroupSpec, InstanceSpec, KvSpec, PimSpec, Placement, Polling, RequestRouting,
     Role, RunOptions, SchedulerSpec, TierSpec,
 };
+pub use details::{StepDetails, StepParts};
 pub use entry::{Call, Entry};
+pub use graphs::stage_blocks;
 pub use labels::{Label, LabelledGraph, MemberGraphs, Part, Stem, WaveGraphs};
 pub use observer::{
     FinishedRequest, GroupInterval, GroupTotals, InstanceTotals, Interval, MemberInterval, MemberStep, Observer,
     RunTotals, Stamps, StepWork, Wave,
 };
 pub use power::{CpuPower, DramPower, NodePower, NpuPower};
+pub use preview::{LanePreview, StepOp, StepPiece, StepPreview, preview};
 pub use router::{InstanceLoad, RequestRouter, RoutedRequest, RoutingTable};
 pub use simulation::{Simulation, Stuck};
 pub use tokens::{StepLog, TokenLatencies, TokenRun};

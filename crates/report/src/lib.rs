@@ -2,7 +2,10 @@
 //!
 //! [`CsvWriter`] is an observer that writes while the engine runs. [`IntervalLog`] and [`IntervalCsvWriter`] show
 //! [`metrics::IntervalResults`], [`summary_table`] and [`summary_json`] a [`metrics::Summary`], [`comparison_text`] and
-//! [`comparison_json`] a [`compare::Comparison`], to people and to programs. Files replace older ones whole or not at all
+//! [`comparison_json`] a [`compare::Comparison`], to people and to programs. A [`Page`] draws one run or several. Files replace
+//! older ones whole or not at all ([`AtomicFile`]).
+//! [`comparison_json`] a [`compare::Comparison`], [`explanation_text`], [`explanation_json`] and [`drawing`] an
+//! [`explain::Explanation`], to people and to programs. Files replace older ones whole or not at all
 //! ([`AtomicFile`]).
 
 mod atomic;
@@ -10,10 +13,14 @@ mod collective;
 mod comparison;
 mod comparison_json;
 mod csv;
+mod drawing;
+mod explanation;
 mod human;
 mod interval;
 mod interval_csv;
 mod json;
+mod page;
+mod schema;
 mod table;
 mod traces;
 
@@ -22,8 +29,13 @@ pub use collective::{CollectiveTime, collective_json, collective_text, finish_js
 pub use comparison::comparison_text;
 pub use comparison_json::comparison_json;
 pub use csv::CsvWriter;
+pub use drawing::drawing;
+pub use explanation::{explanation_json, explanation_text};
+pub use human::{grouped, percent};
 pub use interval::IntervalLog;
 pub use interval_csv::IntervalCsvWriter;
 pub use json::summary_json;
-pub use table::summary_table;
+pub use page::{Page, PageRecorder, PageRun, PageText};
+pub use schema::{document_tables, json_schema};
+pub use table::{columns, summary_table};
 pub use traces::{Batches, TraceGroup, TraceWriter};

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 /// What is installed: the reader and writer of Chakra traces that ours is compared with, and readers and writers of
-/// Parquet files.
-const PACKAGES: [&str; 5] = ["protobuf==7.36.2", "pyarrow==25.0.1", "polars==1.44.2", "pandas==2.3.3", "duckdb==1.4.3"];
+/// Parquet files, and a validator of JSON schemas.
+const PACKAGES: [&str; 6] =
+    ["protobuf==7.36.2", "pyarrow==25.0.1", "polars==1.44.2", "pandas==2.3.3", "duckdb==1.4.3", "jsonschema==4.26.0"];
 
 /// Makes the virtual environment `python` in the target folder, unless it is there with these packages, and returns its
 /// interpreter.
