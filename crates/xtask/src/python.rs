@@ -7,7 +7,7 @@ use std::process::Command;
 /// What is installed: the reader and writer of Chakra traces that ours is compared with, and readers and writers of
 /// Parquet files, and a validator of JSON schemas.
 const PACKAGES: [&str; 6] =
-    ["protobuf==7.36.2", "pyarrow==26.0.1", "polars==2.1.0", "pandas==3.1.1", "duckdb==2.0.1", "jsonschema==4.26.0"];
+    ["protobuf==7.36.2", "pyarrow==25.0.1", "polars==1.44.2", "pandas==2.3.3", "duckdb==1.4.3", "jsonschema==4.26.0"];
 
 /// Makes the virtual environment `python` in the target folder, unless it is there with these packages, and returns its
 /// interpreter.
