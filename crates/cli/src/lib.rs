@@ -10,6 +10,8 @@ mod collective_command;
 mod compare_command;
 mod console;
 mod examples_command;
+#[cfg(test)]
+mod pages;
 mod profile_command;
 mod recordings;
 mod refused;

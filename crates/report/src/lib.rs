@@ -8,6 +8,7 @@
 
 mod atomic;
 mod collective;
+mod column;
 mod comparison;
 mod comparison_json;
 mod csv;
@@ -17,20 +18,23 @@ mod human;
 mod interval;
 mod interval_csv;
 mod json;
+mod metrics;
 mod schema;
 mod table;
 mod traces;
 
 pub use atomic::AtomicFile;
 pub use collective::{CollectiveTime, collective_json, collective_text, finish_json};
+pub use column::Column;
 pub use comparison::comparison_text;
 pub use comparison_json::comparison_json;
-pub use csv::CsvWriter;
+pub use csv::{CsvWriter, ITL_COLUMN, REQUEST_COLUMNS, STAMP_COLUMNS};
 pub use drawing::drawing;
 pub use explanation::{explanation_json, explanation_text};
 pub use interval::IntervalLog;
-pub use interval_csv::IntervalCsvWriter;
+pub use interval_csv::{IntervalCsvWriter, interval_columns};
 pub use json::summary_json;
+pub use metrics::{METRICS, Metric, SPREAD};
 pub use schema::{document_tables, json_schema};
 pub use table::summary_table;
 pub use traces::{Batches, TraceGroup, TraceWriter};
