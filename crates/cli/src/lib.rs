@@ -12,6 +12,8 @@ mod console;
 mod examples_command;
 mod page;
 mod parquet;
+#[cfg(test)]
+mod pages;
 mod profile_command;
 mod recordings;
 mod refused;

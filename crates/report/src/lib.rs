@@ -10,6 +10,7 @@
 
 mod atomic;
 mod collective;
+mod column;
 mod comparison;
 mod comparison_json;
 mod csv;
@@ -20,22 +21,25 @@ mod interval;
 mod interval_csv;
 mod json;
 mod page;
+mod metrics;
 mod schema;
 mod table;
 mod traces;
 
 pub use atomic::AtomicFile;
 pub use collective::{CollectiveTime, collective_json, collective_text, finish_json};
+pub use column::Column;
 pub use comparison::comparison_text;
 pub use comparison_json::comparison_json;
-pub use csv::CsvWriter;
+pub use csv::{CsvWriter, ITL_COLUMN, REQUEST_COLUMNS, STAMP_COLUMNS};
 pub use drawing::drawing;
 pub use explanation::{explanation_json, explanation_text};
 pub use human::{grouped, percent};
 pub use interval::IntervalLog;
-pub use interval_csv::IntervalCsvWriter;
+pub use interval_csv::{IntervalCsvWriter, interval_columns};
 pub use json::summary_json;
 pub use page::{Page, PageRecorder, PageRun, PageText};
+pub use metrics::{METRICS, Metric, SPREAD};
 pub use schema::{document_tables, json_schema};
 pub use table::{columns, summary_table};
 pub use traces::{Batches, TraceGroup, TraceWriter};
