@@ -189,7 +189,8 @@ fn execute(step: &Step, quietly: bool, folder: &Path, bin: &Path, at: &str) -> R
     excerpt(&shown, &printed).ok_or_else(|| format!("{at}: `{command}` prints nothing like what is shown:\n{text}"))
 }
 
-/// The lines of `printed` that `shown` has, with `...` where it has that: those that differ in numbers only.
+/// The lines of `printed` that `shown` has, with `...` where it has that: the first ones that begin alike but for their
+/// numbers, so that a label is enough to ask for its line.
 fn excerpt(shown: &[&str], printed: &[&str]) -> Option<Vec<String>> {
     if !shown.contains(&"...") {
         return Some(printed.iter().map(|&line| line.to_owned()).collect());
@@ -207,7 +208,7 @@ fn excerpt(shown: &[&str], printed: &[&str]) -> Option<Vec<String>> {
         } else if is_last {
             rest.len().checked_sub(part.len())?
         } else {
-            let alike = |window: &&[&str]| window.iter().zip(*part).all(|(a, b)| shape(a) == shape(b));
+            let alike = |window: &&[&str]| window.iter().zip(*part).all(|(a, b)| shape(a).starts_with(&shape(b)));
             rest.windows(part.len().max(1)).position(|window| alike(&window))?
         };
         let found = rest.get(begin..begin + part.len())?;
