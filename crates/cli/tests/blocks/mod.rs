@@ -20,7 +20,7 @@ use std::process::Command;
 const SHOWN: [&str; 5] = ["json", "jsonl", "csv", "yaml", "text"];
 
 /// Programs that commands may call besides ours.
-const TOOLS: [&str; 6] = ["cat", "cp", "cut", "head", "mkdir", "sed"];
+const TOOLS: [&str; 7] = ["cat", "cmp", "cp", "cut", "head", "mkdir", "sed"];
 
 /// What commands begin with that are not run, and why.
 const NOT_RUN: [(&str, &str); 9] = [
