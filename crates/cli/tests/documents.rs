@@ -6,6 +6,7 @@ mod blocks;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace is there")
@@ -113,4 +114,39 @@ fn the_index_has_every_document() {
         .filter(|name| name.starts_with("docs/") && name != "docs/README.md" && !listed.contains(name))
         .collect();
     assert!(missing.is_empty(), "docs/README.md does not name {missing:?}");
+}
+
+/// Flags that a guide says are the same here are flags of `run`, and what it says does nothing is told so.
+#[test]
+fn flags_of_llmservingsim_are_flags() {
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_servingsim"));
+        let output = command.env_clear().arg("run").args(args).output().expect("the command starts");
+        assert!(output.status.success(), "{args:?}");
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("UTF-8"))
+    };
+    let [help, _] = run(&["--help"]);
+    let guide = text("docs/guides/from-llmservingsim.md");
+    let mut num = 0;
+    for row in guide.lines().filter(|line| line.starts_with("| `--")) {
+        let cells: Vec<&str> = row.split(" | ").map(|cell| cell.trim_matches(['|', ' ', '`'])).collect();
+        let flags = match cells[0].strip_prefix("--[no-]") {
+            Some(name) => vec![format!("--{name}"), format!("--no-{name}")],
+            None => vec![cells[0].to_owned()],
+        };
+        for flag in flags {
+            num += 1;
+            if cells[1] == "does nothing" {
+                let value = if flag.ends_with("cleanup-inputs") { None } else { Some("x") };
+                let args = [Some(flag.as_str()), value, Some("--num-reqs"), Some("1")];
+                let [_, told] = run(&args.into_iter().flatten().collect::<Vec<_>>());
+                assert!(told.contains(&format!("note: {flag} changes nothing")), "{flag}: {told}");
+            } else {
+                let is_there = help.lines().any(|line| line.split_whitespace().any(|word| word == flag));
+                assert!(is_there, "{flag} is no flag of `run`");
+            }
+        }
+    }
+    // 29 options of LLMServingSim's parser, of which five also have a `--no-`.
+    assert_eq!(num, 34);
 }
