@@ -23,11 +23,14 @@ pub struct Place {
 }
 
 impl Place {
+    /// Line and column.
+    pub fn position(&self) -> Position {
+        Position::of(&self.document.text, self.offset)
+    }
+
     /// A fault here.
     pub fn fault(&self, message: impl Into<String>) -> Fault {
-        Fault::new(self.document.name.as_str(), message)
-            .at(Position::of(&self.document.text, self.offset))
-            .path(self.path.as_str())
+        Fault::new(self.document.name.as_str(), message).at(self.position()).path(self.path.as_str())
     }
 }
 
@@ -63,7 +66,25 @@ pub fn read<T>(
     faults: &mut Faults,
     read: impl FnOnce(&Cursor<'_>) -> Option<T>,
 ) -> Option<T> {
-    let parsed = match parse_to_ast(&document.text, &CollectOptions::default(), &strict()) {
+    read_as(&strict(), document, faults, read)
+}
+
+/// The same for what Python's `json` writes: as the standard has it, but for the numbers `NaN` and `Infinity`.
+pub fn read_python<T>(
+    document: &Arc<Document>,
+    faults: &mut Faults,
+    read: impl FnOnce(&Cursor<'_>) -> Option<T>,
+) -> Option<T> {
+    read_as(&ParseOptions { allow_non_finite_numbers: true, ..strict() }, document, faults, read)
+}
+
+fn read_as<T>(
+    options: &ParseOptions,
+    document: &Arc<Document>,
+    faults: &mut Faults,
+    read: impl FnOnce(&Cursor<'_>) -> Option<T>,
+) -> Option<T> {
+    let parsed = match parse_to_ast(&document.text, &CollectOptions::default(), options) {
         Ok(parsed) => parsed,
         Err(error) => {
             let at = Position::of(&document.text, error.range().start);
@@ -135,6 +156,23 @@ impl<'r> Cursor<'r> {
     /// Whether the value is a string.
     pub fn is_string(&self) -> bool {
         matches!(self.value, Value::StringLit(_))
+    }
+
+    /// Whether the value is an object.
+    pub fn is_object(&self) -> bool {
+        matches!(self.value, Value::Object(_))
+    }
+
+    /// The value as a string, if it is one; it may be empty.
+    pub fn as_text(&self) -> Option<&'r str> {
+        let Value::StringLit(string) = self.value else { return None };
+        Some(&string.value)
+    }
+
+    /// The value as `true` or `false`, if it is one.
+    pub fn as_boolean(&self) -> Option<bool> {
+        let Value::BooleanLit(boolean) = self.value else { return None };
+        Some(boolean.value)
     }
 
     /// Whether the value is an array of at least one element.
