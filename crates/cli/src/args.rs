@@ -16,6 +16,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use engine::Vllm;
 
 use crate::collective_command::Model;
+use crate::embedding::Given;
 
 pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ToName};
 pub(crate) use network::{CollectiveArgs, ReplayArgs};
@@ -161,6 +162,9 @@ pub(crate) struct InputArgs {
     /// Read only so many entries of the workload, a session counting as one; 0 for all.
     #[arg(long, alias = "num-req", value_name = "N", default_value_t = 0, value_parser = whole_number::<usize>)]
     pub(crate) num_reqs: usize,
+    /// What a program that embeds this crate has in memory; it comes before the files.
+    #[arg(skip)]
+    pub(crate) given: Given,
 }
 
 #[derive(Debug, Args)]

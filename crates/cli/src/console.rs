@@ -9,7 +9,7 @@ use std::path::Path;
 use diagnostics::{Fault, Faults};
 use engine::{Deployment, FinishedRequest, Interval, Observer, RunTotals, Wave, WaveGraphs};
 use indicatif::{ProgressBar, ProgressStyle};
-use metrics::{IntervalMeter, Layout, RequestStatistics};
+use metrics::{IntervalMeter, IntervalResults, Layout, RequestStatistics};
 use report::{AtomicFile, CsvWriter, IntervalCsvWriter, IntervalLog, TraceWriter};
 use units::{Duration, GroupId, InstanceId, Instant};
 
@@ -28,6 +28,8 @@ pub(crate) struct Console {
     intervals: IntervalMeter,
     files: OutputFiles,
     log: Option<IntervalLog<LineSink>>,
+    /// Log intervals that were shown, where somebody else wants them too.
+    shown: Option<Vec<IntervalResults>>,
     level: LogLevel,
     progress: ProgressBar,
     num_finished: u64,
@@ -87,16 +89,31 @@ impl Console {
             intervals: IntervalMeter::new(layout),
             files,
             log,
+            shown: None,
             level: if args.quiet { LogLevel::Warning } else { args.log_level },
             progress,
             num_finished: 0,
         }
     }
 
-    /// Ends the watch over a run that came to `totals`.
-    pub(crate) fn finish(mut self, totals: &RunTotals) -> Watched {
+    /// Keeps log intervals for [`take_intervals`](Self::take_intervals) from here on.
+    pub(crate) fn keep_intervals(&mut self) {
+        self.shown = Some(Vec::new());
+    }
+
+    /// Takes the log intervals that were kept.
+    pub(crate) fn take_intervals(&mut self) -> Vec<IntervalResults> {
+        self.shown.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Shows what is left of a run that came to `totals`.
+    pub(crate) fn end(&mut self, totals: &RunTotals) {
         self.intervals.finish(totals);
         self.show_intervals();
+    }
+
+    /// Ends the watch, after [`end`](Self::end).
+    pub(crate) fn finish(self) -> Watched {
         self.progress.finish_and_clear();
         Watched { statistics: self.statistics, intervals: self.intervals, files: self.files }
     }
@@ -109,6 +126,9 @@ impl Console {
             }
             if let Some(csv) = &mut self.files.intervals {
                 csv.write(&results);
+            }
+            if let Some(shown) = &mut self.shown {
+                shown.push(results);
             }
         }
     }

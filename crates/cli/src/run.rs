@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 
 use config::{Flags, Inputs, KvBasis, LatencySource, LatencyUsed, Loaded, Preset, Source, WorkloadLimits};
 use diagnostics::{Fault, Faults};
-use engine::{Engine, Entry, RoutingTable, Simulation, Vllm};
+use engine::{Engine, Entry, RoutingTable, RunTotals, Simulation, Stuck, Vllm};
 use examples::{Example, TextFile};
-use metrics::{Layout, Summary};
+use metrics::{IntervalMeter, Layout, RequestStatistics, Summary};
 use units::Duration;
-use workload::{ReadOptions, Workload};
+use workload::{Entries, ReadOptions, Workload};
 
 use crate::Failure;
 use crate::args::{EngineArgs, EngineName, Format, RunArgs};
 use crate::console::{Console, OutputFiles};
+use crate::embedding::Text;
 use crate::recordings;
 use crate::refused::refused_flags;
 use crate::timings::Timings;
@@ -22,17 +23,43 @@ use crate::timings::Timings;
 const UNFIT_REQUESTS_MAX: usize = 20;
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
-    simulate(args, Job::prepare(args, ReadOptions::KEPT_BYTES_MAX)?)
+    simulate_and_tell(args, Job::prepare(args, ReadOptions::KEPT_BYTES_MAX)?)
 }
 
-fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
+fn simulate_and_tell(args: &RunArgs, job: Job) -> Result<(), Failure> {
+    if !args.output.quiet {
+        introduce(args, &job.loaded, &job.workload);
+    }
+    let done = simulate(args, job, |simulation, console| {
+        let totals = simulation.try_run(console)?;
+        console.end(&totals);
+        Ok(Some(totals))
+    })?;
+    let mut done = done.expect("nobody broke the run off");
+    let mut out = io::stdout().lock();
+    match args.output.format {
+        Format::Json => write!(out, "{}", report::summary_json(&done.summary()))?,
+        Format::Text if args.output.quiet => {}
+        Format::Text => write!(out, "{}", report::summary_table(&done.summary()))?,
+    }
+    done.timings.end("summary");
+    if args.output.timings {
+        eprint!("{}", done.timings.of(&done.totals));
+    }
+    Ok(())
+}
+
+/// Runs `job`, which `drive` takes to its end, and puts its files in place; `None`, and no files, when `drive` broke it
+/// off.
+pub(crate) fn simulate(
+    args: &RunArgs,
+    job: Job,
+    drive: impl FnOnce(Simulation<'_, &mut Entries>, &mut Console) -> Result<Option<RunTotals>, Stuck>,
+) -> Result<Option<Done>, Failure> {
     let Job { loaded, workload, preset, routes, files, mut timings } = job;
     let mut layout = Layout::of(&loaded.deployment);
     layout.engine.preset = preset;
     let mut console = Console::new(&args.output, &layout, workload.num_requests, files);
-    if !args.output.quiet {
-        introduce(args, &loaded, &workload);
-    }
     let has_token_ids = workload.has_token_ids;
     let mut entries = workload.into_entries();
     let mut simulation = Simulation::new(&loaded.deployment, entries.by_ref());
@@ -42,26 +69,31 @@ fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
     if let Some(routes) = routes {
         simulation = simulation.route_with(Box::new(routes));
     }
-    let totals = simulation.try_run(&mut console);
+    let totals = drive(simulation, &mut console);
     // Results of a workload that broke off are none, not even that requests wait for ever.
     entries.finish()?;
-    let totals = totals.map_err(Failure::Stuck)?;
+    let Some(totals) = totals.map_err(Failure::Stuck)? else { return Ok(None) };
     timings.end(Timings::SIMULATION);
-    let watched = console.finish(&totals);
+    let watched = console.finish();
     watched.files.commit()?;
     timings.end("rows left, files in place");
-    let summary = || Summary::new(&layout, &watched.statistics, watched.intervals.power(), &totals);
-    let mut out = io::stdout().lock();
-    match args.output.format {
-        Format::Json => write!(out, "{}", report::summary_json(&summary()))?,
-        Format::Text if args.output.quiet => {}
-        Format::Text => write!(out, "{}", report::summary_table(&summary()))?,
+    let (statistics, intervals) = (watched.statistics, watched.intervals);
+    Ok(Some(Done { layout, statistics, intervals, totals, timings }))
+}
+
+/// A run that has ended.
+pub(crate) struct Done {
+    layout: Layout,
+    statistics: RequestStatistics,
+    intervals: IntervalMeter,
+    totals: RunTotals,
+    pub(crate) timings: Timings,
+}
+
+impl Done {
+    pub(crate) fn summary(&self) -> Summary {
+        Summary::new(&self.layout, &self.statistics, self.intervals.power(), &self.totals)
     }
-    timings.end("summary");
-    if args.output.timings {
-        eprint!("{}", timings.of(&totals));
-    }
-    Ok(())
 }
 
 /// Everything that a run needs, read and checked.
@@ -156,12 +188,13 @@ fn example(args: &RunArgs) -> Result<Option<&'static Example>, Fault> {
 }
 
 fn inputs(args: &RunArgs, example: Option<&Example>, engine: Engine) -> Inputs {
-    let cluster = match (&args.input.cluster_config, example) {
-        (Some(path), _) => Source::File(path.clone()),
-        (None, Some(example)) => {
+    let cluster = match (&args.input.given.cluster, &args.input.cluster_config, example) {
+        (Some(Text { name, text }), _, _) => Source::Text { name: name.clone(), text: text.clone() },
+        (None, Some(path), _) => Source::File(path.clone()),
+        (None, None, Some(example)) => {
             Source::Text { name: example.cluster.name.to_owned(), text: example.cluster.text.to_owned() }
         }
-        (None, None) => unreachable!("without a cluster file an example runs"),
+        (None, None, None) => unreachable!("without a cluster file an example runs"),
     };
     Inputs {
         cluster,
@@ -264,18 +297,22 @@ fn read_workload(
         limits: loaded.map(|loaded| WorkloadLimits::of(&loaded.deployment)),
         ..UnfitRequests::default()
     };
-    let (source, workload) = match (&args.input.dataset, example) {
-        (Some(path), _) => {
+    let (source, workload) = match (&args.input.given.workload, &args.input.dataset, example) {
+        (Some(Text { name, text }), _, _) => {
+            let workload = workload::read_str(name, text, &options, &mut |entry| unfit.check(name, entry));
+            (name.clone(), workload)
+        }
+        (None, Some(path), _) => {
             let source = path.display().to_string();
             let workload = workload::read_file(path, &options, &mut |entry| unfit.check(&source, entry));
             (source, workload)
         }
-        (None, Some(example)) => {
+        (None, None, Some(example)) => {
             let TextFile { name, text } = example.workload;
             let workload = workload::read_str(name, text, &options, &mut |entry| unfit.check(name, entry));
             (name.to_owned(), workload)
         }
-        (None, None) => unreachable!("a cluster file requires a workload"),
+        (None, None, None) => unreachable!("a cluster file requires a workload"),
     };
     (workload, unfit.into_faults(&source))
 }
@@ -397,7 +434,7 @@ mod tests {
         let job = Job::prepare(&args, kept_bytes_max).unwrap_or_else(|faults| panic!("{faults}"));
         assert_eq!(job.workload.is_kept(), kept_bytes_max > 0);
         assert_eq!(job.workload.num_requests, 302);
-        simulate(&args, job).expect("a run");
+        simulate_and_tell(&args, job).expect("a run");
         ["out.csv", "intervals.csv"].map(|name| fs::read_to_string(folder.path().join(name)).expect("results"))
     }
 
@@ -417,7 +454,7 @@ mod tests {
         write("out.csv", "old");
         let job = Job::prepare(&args, 0).unwrap_or_else(|faults| panic!("{faults}"));
         write("w.jsonl", &workload().replacen("99", "98", 1));
-        let Err(Failure::Input(faults)) = simulate(&args, job) else { panic!("the workload has changed") };
+        let Err(Failure::Input(faults)) = simulate_and_tell(&args, job) else { panic!("the workload has changed") };
         assert!(faults.to_string().contains("w.jsonl: has changed since it was checked"), "{faults}");
         assert_eq!(fs::read_to_string(folder.path().join("out.csv")).expect("the old file"), "old");
         let mut names: Vec<_> =
