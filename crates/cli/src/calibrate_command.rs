@@ -15,6 +15,7 @@ use report::AtomicFile;
 
 use crate::Failure;
 use crate::args::{CalibrateArgs, Cli, Command, EngineName};
+use crate::parquet::read_run;
 use crate::run::{Job, check_output, is_same_file};
 
 pub(crate) fn calibrate(args: &CalibrateArgs) -> Result<(), Failure> {
@@ -145,7 +146,7 @@ fn experiment(path: &Path, options: &CalibrateArgs) -> Result<Experiment, Faults
         named
     };
     let Job { loaded, mut workload, routes, .. } = Job::prepare(&args, usize::MAX).map_err(of_run)?;
-    let measured = compare::read(measured).map_err(of_run)?;
+    let measured = read_run(measured).map_err(of_run)?;
     let (deployment, entries) = (loaded.deployment, workload.keep()?);
     Experiment::new(described.name, deployment, routes, entries, measured, options.variants).map_err(of_run)
 }

@@ -4,16 +4,16 @@
 //! error, as everything that is not data does. The progress bar is there where standard error is a terminal.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 
 use diagnostics::{Fault, Faults};
 use engine::{Deployment, FinishedRequest, Interval, Observer, RunTotals, Wave, WaveGraphs};
 use indicatif::{ProgressBar, ProgressStyle};
 use metrics::{IntervalMeter, IntervalResults, Layout, RequestStatistics};
-use report::{AtomicFile, CsvWriter, IntervalCsvWriter, IntervalLog, TraceWriter};
+use report::{IntervalLog, TraceWriter};
 use units::{Duration, GroupId, InstanceId, Instant};
 
 use crate::args::{Format, LogLevel, OutputArgs};
+use crate::parquet::{IntervalRows, RequestRows};
 use crate::traces;
 
 /// Requests between two updates of the progress bar.
@@ -37,8 +37,8 @@ pub(crate) struct Console {
 
 /// The files that a run writes, which are not in their places before [`commit`](Self::commit).
 pub(crate) struct OutputFiles {
-    requests: Option<CsvWriter<AtomicFile>>,
-    intervals: Option<IntervalCsvWriter<AtomicFile>>,
+    requests: Option<RequestRows>,
+    intervals: Option<IntervalRows>,
     traces: Option<TraceWriter>,
 }
 
@@ -57,8 +57,8 @@ impl OutputFiles {
             return Err(Fault::new("--interval-output", "is the same file as --output").hint("name another").into());
         }
         Ok(Self {
-            requests: args.output.as_ref().map(|path| request_writer(path, args, layout)).transpose()?,
-            intervals: args.interval_output.as_ref().map(|path| IntervalCsvWriter::create(path, layout)).transpose()?,
+            requests: args.output.as_ref().map(|path| RequestRows::create(path, args, layout)).transpose()?,
+            intervals: args.interval_output.as_ref().map(|path| IntervalRows::create(path, layout)).transpose()?,
             traces: args.chakra_dir.as_ref().map(|dir| traces::create(dir, args, deployment)).transpose()?,
         })
     }
@@ -66,17 +66,9 @@ impl OutputFiles {
     /// Puts them in their places.
     pub(crate) fn commit(self) -> Result<(), Fault> {
         self.traces.map_or(Ok(()), TraceWriter::commit)?;
-        self.requests.map_or(Ok(()), CsvWriter::commit)?;
-        self.intervals.map_or(Ok(()), IntervalCsvWriter::commit)
+        self.requests.map_or(Ok(()), RequestRows::commit)?;
+        self.intervals.map_or(Ok(()), IntervalRows::commit)
     }
-}
-
-fn request_writer(path: &Path, args: &OutputArgs, layout: &Layout) -> Result<CsvWriter<AtomicFile>, Fault> {
-    let mut writer = CsvWriter::create(path, layout)?;
-    if args.output_stamps {
-        writer = writer.with_stamps();
-    }
-    Ok(if args.no_itl { writer.without_itl() } else { writer })
 }
 
 impl Console {
@@ -124,8 +116,8 @@ impl Console {
             if let Some(log) = &mut self.log {
                 log.write(&results);
             }
-            if let Some(csv) = &mut self.files.intervals {
-                csv.write(&results);
+            if let Some(rows) = &mut self.files.intervals {
+                rows.write(&results);
             }
             if let Some(shown) = &mut self.shown {
                 shown.push(results);
@@ -152,8 +144,8 @@ impl Observer for Console {
 
     fn request_finished(&mut self, request: &FinishedRequest<'_>) {
         self.statistics.request_finished(request);
-        if let Some(csv) = &mut self.files.requests {
-            csv.request_finished(request);
+        if let Some(rows) = &mut self.files.requests {
+            rows.request_finished(request);
         }
         if self.level >= LogLevel::Debug {
             self.progress.suspend(|| {

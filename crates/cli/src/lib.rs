@@ -13,6 +13,7 @@ mod compare_command;
 mod console;
 mod embedding;
 mod examples_command;
+mod parquet;
 mod profile_command;
 mod recordings;
 mod refused;

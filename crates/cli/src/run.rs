@@ -15,6 +15,7 @@ use crate::Failure;
 use crate::args::{EngineArgs, EngineName, Format, RunArgs};
 use crate::console::{Console, OutputFiles};
 use crate::embedding::Text;
+use crate::parquet;
 use crate::recordings;
 use crate::refused::refused_flags;
 use crate::timings::Timings;
@@ -304,7 +305,7 @@ fn read_workload(
         }
         (None, Some(path), _) => {
             let source = path.display().to_string();
-            let workload = workload::read_file(path, &options, &mut |entry| unfit.check(&source, entry));
+            let workload = parquet::read_workload(path, &options, &mut |entry| unfit.check(&source, entry));
             (source, workload)
         }
         (None, None, Some(example)) => {

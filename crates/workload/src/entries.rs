@@ -1,13 +1,12 @@
 //! Lines to entries, and a workload's entries as a run takes them.
 
-use std::fs::File;
 use std::io::Read;
 
 use diagnostics::Fault;
 use engine::Entry;
 use units::RequestId;
 
-use crate::lines::{Again, Lines, changed};
+use crate::lines::{Again, Lines, Rewind, changed};
 use crate::read::ReadOptions;
 use crate::scan::{Problem, Result as Scanned};
 use crate::{line, usual};
@@ -55,7 +54,7 @@ impl<R: Read> EntryLines<R> {
     }
 }
 
-impl EntryLines<File> {
+impl EntryLines<Box<dyn Rewind>> {
     /// What it takes to read them once more.
     pub(crate) fn again(self) -> Option<EntriesAgain> {
         Some(EntriesAgain { again: self.lines.again()?, options: self.options })
@@ -89,7 +88,7 @@ pub struct Entries(Source);
 #[derive(Debug)]
 enum Source {
     Kept(std::vec::IntoIter<Entry>),
-    File(Box<EntryLines<File>>),
+    File(Box<EntryLines<Box<dyn Rewind>>>),
     Failed(Fault),
 }
 
@@ -132,7 +131,7 @@ impl Iterator for Entries {
     }
 }
 
-fn next_entry(lines: &mut EntryLines<File>) -> Result<Option<Entry>, Fault> {
+fn next_entry(lines: &mut EntryLines<Box<dyn Rewind>>) -> Result<Option<Entry>, Fault> {
     while let Some(line) = lines.next()? {
         match line.entry {
             Ok(Some(entry)) => return Ok(Some(entry)),

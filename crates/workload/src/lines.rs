@@ -4,6 +4,7 @@
 //! size, each of which leaves a fingerprint; the second reading gives nothing out of a block that has another one. What
 //! was checked the first time so holds the second time, whatever happens to the file in between.
 
+use std::fmt::Debug;
 use std::fs::File;
 use std::hash::Hasher;
 use std::io::{self, ErrorKind, Read, Seek};
@@ -17,6 +18,21 @@ const BLOCK_BYTES: usize = 1 << 18;
 
 /// What may stand in front of the first line: some editors mark UTF-8 so.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Text that can be read more than once.
+pub trait Rewind: Read + Debug + Send {
+    /// Begins anew: what is read next is the beginning.
+    ///
+    /// # Errors
+    /// When that can't be read again.
+    fn rewind(&mut self) -> io::Result<()>;
+}
+
+impl Rewind for File {
+    fn rewind(&mut self) -> io::Result<()> {
+        Seek::rewind(self)
+    }
+}
 
 /// The lines of an input that are not blank.
 #[derive(Debug)]
@@ -45,11 +61,11 @@ enum Fingerprints {
     Known(std::vec::IntoIter<u64>),
 }
 
-/// A file that has been read and can be read again.
+/// An input that has been read and can be read again.
 #[derive(Debug)]
 pub(crate) struct Again {
     name: String,
-    file: File,
+    input: Box<dyn Rewind>,
     fingerprints: Vec<u64>,
 }
 
@@ -143,16 +159,16 @@ impl<R: Read> Lines<R> {
     }
 }
 
-impl Lines<File> {
-    /// Of a `file` that is to be read again.
-    pub(crate) fn twice(name: &str, file: File) -> Self {
-        Self::new(name.to_owned(), file, Fingerprints::Taken(Vec::new()))
+impl Lines<Box<dyn Rewind>> {
+    /// Of an `input` that is to be read again.
+    pub(crate) fn twice(name: &str, input: Box<dyn Rewind>) -> Self {
+        Self::new(name.to_owned(), input, Fingerprints::Taken(Vec::new()))
     }
 
-    /// The file, where it can be read again.
+    /// The input, where it can be read again.
     pub(crate) fn again(self) -> Option<Again> {
         let Fingerprints::Taken(fingerprints) = self.fingerprints else { return None };
-        Some(Again { name: self.name, file: self.input, fingerprints })
+        Some(Again { name: self.name, input: self.input, fingerprints })
     }
 }
 
@@ -160,10 +176,10 @@ impl Again {
     /// Its lines once more, as they were.
     ///
     /// # Errors
-    /// When the file can't be wound back.
-    pub(crate) fn lines(mut self) -> Result<Lines<File>, Fault> {
-        self.file.rewind().map_err(|error| unreadable(&self.name, &error))?;
-        Ok(Lines::new(self.name, self.file, Fingerprints::Known(self.fingerprints.into_iter())))
+    /// When the input can't be wound back.
+    pub(crate) fn lines(mut self) -> Result<Lines<Box<dyn Rewind>>, Fault> {
+        self.input.rewind().map_err(|error| unreadable(&self.name, &error))?;
+        Ok(Lines::new(self.name, self.input, Fingerprints::Known(self.fingerprints.into_iter())))
     }
 }
 
