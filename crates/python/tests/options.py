@@ -26,10 +26,9 @@ TYPES = {
     "NAME": "str",
     "NAME|FILE": PATH,
     "ID": "str",
-    "MODEL": 'Literal["unaware", "aware"]',
     "TOKENS,…": "Sequence[int] | str",
     "PART,…": "Sequence[str] | str",
-    "N-M,…": "Sequence[str] | str",
+    "N-M,…": "Sequence[int | str] | str",
 }
 CALLABLES = {
     "request-routing-policy": "Callable[[RoutedRequest, list[InstanceLoad]], int]",
@@ -56,11 +55,16 @@ def keyword(flag: Flag) -> str:
     return flag.name.replace("-", "_")
 
 
+def values_of(flag: Flag) -> list[str]:
+    # The parser of the command knows them, but does not list them.
+    return ["unaware", "aware"] if flag.name == "network-model" else flag.values
+
+
 def type_of(flag: Flag) -> str:
     if not flag.takes_value:
         return "bool | None"
-    if flag.values and not flag.takes_list:
-        literal = f"Literal[{', '.join(repr(value) for value in flag.values)}]".replace("'", '"')
+    if values_of(flag) and not flag.takes_list:
+        literal = f"Literal[{', '.join(repr(value) for value in values_of(flag))}]".replace("'", '"')
     else:
         literal = TYPES[flag.value_name or "?"]
     return " | ".join(filter(None, [literal, CALLABLES.get(flag.name), "None"]))
@@ -78,7 +82,7 @@ def options_py() -> str:
     text = HEAD
     for flag in here():
         text += f"\n    {keyword(flag)}: {type_of(flag)}\n"
-        lines = " ".join((flag.help or "Kept for LLMServingSim's sake; it changes nothing.").split())
+        lines = " ".join((flag.help or "Kept for LLMServingSim's sake; it changes nothing").split()) + "."
         text += wrapped(f'"""{lines}"""')
         for alias in flag.aliases:
             text += f"\n    {alias.replace('-', '_')}: {type_of(flag)}\n"
@@ -104,10 +108,11 @@ def table() -> str:
         kind = type_of(flag).removesuffix(" | None").replace("os.PathLike[str]", "path")
         if flag.name in CALLABLES:
             kind = kind.replace(CALLABLES[flag.name], "callable")
-        if flag.values and not flag.takes_list:
-            kind = ", ".join(f"`{value}`" for value in flag.values) + (" or a callable" if flag.name in CALLABLES else "")
+        if values_of(flag) and not flag.takes_list:
+            kind = ", ".join(f"`{value}`" for value in values_of(flag)) + (" or a callable" if flag.name in CALLABLES else "")
         else:
-            kind = " or ".join(f"`{part}`" if part != "path" else "path" for part in kind.split(" | "))
+            kind = " or ".join(f"`{part}`" if part != "path" else "path" for part in kind.replace("int | str", "…").split(" | "))
+            kind = kind.replace("…", "int | str").replace("|", "\\|")
         default = f"`{flag.default}`" if flag.default else ("`False`" if not flag.takes_value else "")
         if f"no-{flag.name}" in {other.name for other in flags()}:
             default = "`True`"
