@@ -31,7 +31,7 @@ TYPES = {
     "N-M,…": "Sequence[int | str] | str",
 }
 CALLABLES = {
-    "request-routing-policy": "Callable[[RoutedRequest, list[InstanceLoad]], int]",
+    "request-routing-policy": "Callable[[RoutedRequest, list[InstanceLoad]], SupportsIndex]",
     "expert-routing-policy": "Callable[[ExpertBlock], Any]",
 }
 
@@ -41,7 +41,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, SupportsIndex, TypedDict
 
 from ._native import ExpertBlock, InstanceLoad, RoutedRequest
 

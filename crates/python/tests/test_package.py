@@ -66,14 +66,18 @@ def test_options_are_those_of_the_command() -> None:
     assert options.DOCS.read_text(encoding="utf-8") == options.docs_with_table(), wanted
 
 
-def test_types() -> None:
-    """The package is well typed, its stubs are complete, and so are these tests and the example."""
+def test_types(tmp_path: Path) -> None:
+    """The package is well typed, its stubs are complete, and what uses it can be typed."""
+    tests = Path(__file__).parent
     for command in (
         ["mypy", "--strict", "-p", "servingsim"],
         ["mypy.stubtest", "servingsim"],
-        ["mypy", "--strict", str(ROOT / "crates" / "python" / "examples"), str(Path(__file__).parent)],
+        ["mypy", "--strict", str(ROOT / "crates" / "python" / "examples")],
+        ["mypy", "--strict", *(f"{tests / name}.py" for name in ("test_policies", "test_runs", "test_errors"))],
     ):
-        ran = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
+        ran = subprocess.run(
+            [sys.executable, "-m", *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
 

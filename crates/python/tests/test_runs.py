@@ -31,10 +31,14 @@ def test_progress(plain: list[dict[str, Any]]) -> None:
 def test_progress_is_told_now_and_then() -> None:
     told: list[float] = []
     begun = time.monotonic()
-    # Slow, as every step asks for experts.
+
+    def slowly(request: servingsim.RoutedRequest, instances: object) -> int:
+        time.sleep(0.01)
+        return 0
+
     servingsim.run(
-        workload=long_workload(300),
-        expert_routing_policy=lambda b: [b.tokens] * b.experts_per_token + [0] * (b.num_experts - b.experts_per_token),
+        workload=long_workload(100),
+        request_routing_policy=slowly,
         progress=lambda *_: told.append(time.monotonic()),
     )
     seconds = time.monotonic() - begun

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import Any, SupportsIndex, final
 
 import pandas
 import polars
@@ -118,7 +118,7 @@ def run(
     cluster: str | None,
     cluster_is_object: bool,
     requests: str | None,
-    request_router: Callable[[RoutedRequest, list[InstanceLoad]], int] | None,
+    request_router: Callable[[RoutedRequest, list[InstanceLoad]], SupportsIndex] | None,
     expert_router: Callable[[ExpertBlock], Any] | None,
     progress: Callable[[int, int], object] | None,
     itl: bool,

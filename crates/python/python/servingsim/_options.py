@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, SupportsIndex, TypedDict
 
 from ._native import ExpertBlock, InstanceLoad, RoutedRequest
 
@@ -100,7 +100,7 @@ class Options(TypedDict, total=False):
     skip_prefill: bool | None
     """Let requests bring the KV of their prompts along, so that only the last prompt token is computed."""
 
-    request_routing_policy: Literal["LOAD", "RR", "RAND", "CUSTOM"] | Callable[[RoutedRequest, list[InstanceLoad]], int] | None
+    request_routing_policy: Literal["LOAD", "RR", "RAND", "CUSTOM"] | Callable[[RoutedRequest, list[InstanceLoad]], SupportsIndex] | None
     """How requests find an instance: least loaded, round robin, random."""
 
     expert_routing_policy: Literal["BALANCED", "COPY", "UNIFORM", "RR", "RAND", "CUSTOM"] | Callable[[ExpertBlock], Any] | None

@@ -133,7 +133,7 @@ class Summary:
     >>> import servingsim
     >>> summary = servingsim.run().summary
     >>> summary.makespan_s
-    9.079132012
+    9.079176447
     >>> summary.tpot.median_ms < summary.tpot.p99_ms
     True
     >>> [instance.requests for instance in summary.instances]
