@@ -152,7 +152,7 @@ pub(crate) struct InputArgs {
     /// The cluster: nodes, instances, links and memory (JSON).
     #[arg(long, value_name = "FILE", requires = "dataset")]
     pub(crate) cluster_config: Option<PathBuf>,
-    /// The workload: one request or session a line (JSONL).
+    /// The workload: one request or session a line (JSONL), or a row (Parquet, by its ending).
     #[arg(long, value_name = "FILE")]
     pub(crate) dataset: Option<PathBuf>,
     /// Have requests arrive as they did in a measured run (requests.jsonl of a recording, or a CSV), not as the workload
@@ -318,7 +318,7 @@ pub(crate) struct EngineArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// Write one row a request to this file (CSV).
+    /// Write one row a request to this file (CSV; Parquet where it ends in .parquet).
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Add to the rows of `--output` when the engine saw a request, first put it into a batch and had its first token, and
@@ -328,7 +328,8 @@ pub(crate) struct OutputArgs {
     /// Leave the inter-token latencies of each request out of `--output`; they are most of the file.
     #[arg(long, requires = "output")]
     pub(crate) no_itl: bool,
-    /// Write what instances, groups and nodes did in each log interval to this file (CSV).
+    /// Write what instances, groups and nodes did in each log interval to this file (CSV; Parquet where it ends in
+    /// .parquet).
     #[arg(long, value_name = "FILE")]
     pub(crate) interval_output: Option<PathBuf>,
     /// Write Chakra traces of the steps into this folder, which must be empty or not there, with what they can be replayed

@@ -15,6 +15,7 @@ use columnar::{IntervalFile, RequestColumns, RequestFile};
 use compare::Run;
 use diagnostics::{Fault, Faults};
 use engine::{Entry, FinishedRequest, Observer};
+use latency::OtherTables;
 use metrics::{IntervalResults, Layout};
 use report::{AtomicFile, CsvWriter, IntervalCsvWriter};
 use workload::{ReadOptions, Workload};
@@ -103,6 +104,14 @@ pub(crate) fn read_workload(
         return columnar::read_workload(path, options, each);
     }
     workload::read_file(path, options, each)
+}
+
+/// Tables of profiles that are Parquet files.
+pub(crate) const TABLES: OtherTables = OtherTables { ending: "parquet", read: columnar::table_text };
+
+/// Faults with the rows of such tables in place of the lines of their text.
+pub(crate) fn place_rows(faults: Faults) -> Faults {
+    columnar::place_rows(faults)
 }
 
 /// Reads a result, or what was measured, at `path`.

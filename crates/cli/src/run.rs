@@ -117,7 +117,7 @@ impl Job {
         let Some(example) = keep(example(args).map_err(Faults::from), &mut faults) else { return Err(faults) };
         check_outputs(args, &mut faults);
         let Some((engine, preset)) = keep(engine(&args.engine), &mut faults) else { return Err(faults) };
-        let mut loaded = keep(config::load(&inputs(args, example, engine)), &mut faults);
+        let mut loaded = keep(config::load(&inputs(args, example, engine)).map_err(parquet::place_rows), &mut faults);
         if let (Some(path), Some(loaded)) = (&args.routing.expert_routing_file, &mut loaded) {
             keep(recordings::route_experts(path, &mut loaded.deployment), &mut faults);
         }
@@ -200,6 +200,7 @@ fn inputs(args: &RunArgs, example: Option<&Example>, engine: Engine) -> Inputs {
     Inputs {
         cluster,
         profile_dir: args.dirs.profile_dir.clone(),
+        other_tables: Some(parquet::TABLES),
         model_dir: args.dirs.model_dir.clone(),
         architecture_dir: args.dirs.architecture_dir.clone(),
         pim_dir: args.model.pim_dir.clone(),

@@ -145,10 +145,14 @@ fn check_columns(name: &str, fields: &Fields, faults: &mut Faults) {
 }
 
 fn check_fields(name: &str, within: &str, fields: &Fields, known: &[Known], faults: &mut Faults) {
+    let mut foreign = Vec::new();
     for field in fields {
         let path = format!("{within}{}", field.name());
         match known.iter().find(|(column, _, _)| column == field.name()) {
-            None => faults.push(unknown(name, &path, field.name(), known)),
+            None => match hint(field.name(), known) {
+                Some(hint) => faults.push(Fault::new(name, "unknown column").path(path).hint(hint)),
+                None => foreign.push(path),
+            },
             Some((_, kinds, expected)) if !kinds.contains(&Kind::of(field.data_type())) => {
                 faults.push(wrong_type(name, &path, &field.data_type().to_string(), expected));
             }
@@ -161,15 +165,25 @@ fn check_fields(name: &str, within: &str, fields: &Fields, known: &[Known], faul
             Some(_) => {}
         }
     }
+    if !foreign.is_empty() {
+        let foreign: Vec<&str> = foreign.iter().map(String::as_str).collect();
+        let fault = Fault::new(name, format!("unknown columns: {}", suggest::listed(&foreign)));
+        faults.push(fault.hint(format!("known are {}; leave others out", suggest::listed(&names(known)))));
+    }
 }
 
-fn unknown(name: &str, path: &str, column: &str, known: &[Known]) -> Fault {
-    let fault = Fault::new(name, "unknown column").path(path);
+/// What to do about an unknown column, where that shows in its name.
+fn hint(column: &str, known: &[Known]) -> Option<String> {
     if column.starts_with("__index_level_") {
-        return fault.hint("it is the index of a data frame: write the file without, `to_parquet(…, index=False)`");
+        return Some(
+            "it is the index of a data frame: write the file without, `to_parquet(…, index=False)`".to_owned(),
+        );
     }
-    let names: Vec<&str> = known.iter().map(|(column, _, _)| *column).collect();
-    fault.hint(suggest::hint(column, &names))
+    suggest::nearest(column, &names(known)).map(|nearest| format!("did you mean `{nearest}`?"))
+}
+
+fn names(known: &[Known]) -> Vec<&'static str> {
+    known.iter().map(|(column, _, _)| *column).collect()
 }
 
 fn wrong_type(name: &str, path: &str, found: &str, expected: &str) -> Fault {

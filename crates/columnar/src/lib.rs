@@ -16,5 +16,8 @@ mod table;
 
 pub use dataset::{DatasetRows, read_workload};
 pub use output::{IntervalFile, RequestFile};
-pub use table::{TableText, read_table};
+pub use table::{TableText, place_rows, read_table, table_text};
 pub use tables::RequestColumns;
+
+/// The ending of files that are read and written here.
+const ENDING: &str = "parquet";

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, Schema, SchemaRef};
 use diagnostics::Fault;
 use engine::{FinishedRequest, Observer};
 use metrics::{IntervalResults, Layout};
@@ -99,7 +99,8 @@ struct TableFile {
 impl TableFile {
     fn create(path: &Path, schema: SchemaRef) -> Result<Self, Fault> {
         let file = AtomicFile::create(path)?;
-        let writer = ArrowWriter::try_new(file, schema, Some(properties()));
+        let properties = properties(&schema);
+        let writer = ArrowWriter::try_new(file, schema, Some(properties));
         let writer = writer.map_err(|error| Fault::new(path.display().to_string(), unwritable(&error)))?;
         Ok(Self { writer, error: None })
     }
@@ -123,8 +124,14 @@ impl TableFile {
     }
 }
 
-fn properties() -> WriterProperties {
-    WriterProperties::builder()
+/// Dictionaries are for names. Few numbers are alike over a whole row group, and zstd finds those that are alike nearby,
+/// such as the steps that several requests decoded in: files come out smaller, and in less time.
+fn properties(schema: &Schema) -> WriterProperties {
+    let mut properties = WriterProperties::builder().set_dictionary_enabled(false);
+    for field in schema.fields().iter().filter(|field| matches!(field.data_type(), DataType::Dictionary(..))) {
+        properties = properties.set_column_dictionary_enabled(field.name().as_str().into(), true);
+    }
+    properties
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))

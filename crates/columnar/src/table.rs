@@ -4,6 +4,7 @@ use std::path::Path;
 
 use diagnostics::{Fault, Faults};
 
+use crate::ENDING;
 use crate::batches::ParquetFile;
 use crate::cells::Column;
 
@@ -47,6 +48,24 @@ pub struct TableText {
 pub fn read_table<T>(path: &Path, parse: impl FnOnce(&str, &str) -> Result<T, Faults>) -> Result<T, Faults> {
     let table = TableText::read(path)?;
     parse(&table.name, &table.text).map_err(|faults| table.place(faults))
+}
+
+/// The file at `path` as CSV.
+///
+/// # Errors
+/// As [`TableText::read`].
+pub fn table_text(path: &Path) -> Result<String, Fault> {
+    TableText::read(path).map(|table| table.text)
+}
+
+/// Faults of which some may be of Parquet files that were read as CSV: those have their rows then.
+pub fn place_rows(faults: Faults) -> Faults {
+    let mut placed = Faults::new();
+    for fault in faults.iter().cloned() {
+        let is_here = Path::new(&fault.source).extension().is_some_and(|ending| ending == ENDING);
+        placed.push(if is_here { place(fault, false) } else { fault });
+    }
+    placed
 }
 
 impl TableText {

@@ -291,3 +291,26 @@ fn a_file_that_changes_is_told() {
     let fault = entries.finish().expect_err("the file has changed").to_string();
     assert!(fault.contains("has changed since it was checked"), "{fault}");
 }
+
+/// Whatever byte is another, the file is read or refused.
+#[test]
+fn damaged_files_are_read_or_refused() {
+    let (_folder, path) = file(&[
+        ("input_toks", whole(&[3, 2, 2])),
+        ("output_toks", whole(&[1, 2, 1])),
+        ("arrival_time_ns", whole(&[5, 7, 6])),
+        ("input_tok_ids", ids(&[Some(&[7, 8, 9]), None, Some(&[])])),
+    ]);
+    let sound = std::fs::read(&path).expect("the file is there");
+    let mut num_refused = 0;
+    for at in 0..sound.len() {
+        for flips in [0x01, 0x80, 0xff] {
+            let mut damaged = sound.clone();
+            damaged[at] ^= flips;
+            std::fs::write(&path, &damaged).expect("a file in the temporary folder");
+            num_refused += usize::from(read_workload(&path, &OPTIONS, &mut |_| ()).is_err());
+        }
+    }
+    println!("{num_refused} of {} damaged files are refused", 3 * sound.len());
+    assert!(num_refused > sound.len());
+}

@@ -142,7 +142,8 @@ fn members<'c>(cluster: &'c Cluster, inputs: &Inputs, report: &mut Report) -> Ve
 fn footings(members: &[Member<'_>], shared: Option<&Shared>, inputs: &Inputs, report: &mut Report) -> Vec<Footing> {
     let mut architectures = Architectures::new(inputs.architecture_dir.clone());
     let (profiles, constants) = (inputs.profile_dir.as_deref(), inputs.gpu_constants.as_deref());
-    let mut latencies = Latencies::new(inputs.latency_source, profiles, constants, report);
+    let mut latencies =
+        Latencies::new(inputs.latency_source, profiles, constants, report).with_tables(inputs.other_tables);
     let footing = |member: &Member<'_>| {
         let Member { instance, model, degrees, settings } = member;
         let architecture = architectures.get(model, &|message| instance.model_name.place.fault(message), report);

@@ -41,6 +41,7 @@ use std::path::PathBuf;
 use diagnostics::{Fault, Faults};
 use documents::Document;
 use engine::Deployment;
+use latency::OtherTables;
 
 pub use latencies::{LatencySource, LatencyUsed};
 pub use memory::KvBasis;
@@ -80,6 +81,8 @@ pub struct Inputs {
     pub cluster: Source,
     /// Latency profiles: `<hardware>/<model>/<variant>/`.
     pub profile_dir: Option<PathBuf>,
+    /// Tables of profiles that are in another format than CSV.
+    pub other_tables: Option<OtherTables>,
     /// Models beside the built-in ones: `<model>.json`, as Hugging Face's `config.json`. They come first.
     pub model_dir: Option<PathBuf>,
     /// Architectures beside the built-in ones: `<model_type>.yaml`. They come first.
@@ -100,6 +103,7 @@ impl Inputs {
         Self {
             cluster,
             profile_dir: None,
+            other_tables: None,
             model_dir: None,
             architecture_dir: None,
             pim_dir: None,

@@ -14,7 +14,10 @@ use model::Layer;
 use units::Duration;
 
 pub use analytic::{Analytic, GpuConstants};
-pub use measured::{Bundle, BundleName, Catalogue, NoProfile, Op, Profile, ProfiledLimits, Sample, read_samples};
+pub use measured::{
+    Bundle, BundleName, Catalogue, NoProfile, Op, OtherTables, Profile, ProfiledLimits, Sample, read_samples,
+    read_samples_with,
+};
 pub use varlen::{Decodes, VarlenAttention};
 
 /// What one attention layer works on in one step.

@@ -15,8 +15,8 @@ use metrics::Layout;
 
 use crate::{BATCH_ROWS, whole};
 
-/// Most inter-token latencies of a batch of several rows: 32 MiB.
-const BATCH_LATENCIES: usize = 1 << 22;
+/// Most inter-token latencies of a batch of several rows: 2 MiB, which caches hold while a batch is written.
+const BATCH_LATENCIES: usize = 1 << 18;
 
 const IDS: [&str; 2] = ["instance", "request"];
 

@@ -121,7 +121,8 @@ fn batches_are_bounded() {
     assert_eq!(row_counts(0, &[]), [0usize; 0]);
     assert_eq!(row_counts(1 << 16, &[]), [1 << 16]);
     assert_eq!(row_counts((1 << 17) + 5, &[3]), [1 << 16, 1 << 16, 5]);
-    assert_eq!(row_counts(9, &[1; 1 << 20]), [4, 4, 1]);
+    assert_eq!(row_counts(9, &[1; 1 << 16]), [4, 4, 1]);
+    assert_eq!(row_counts(2, &[1; (1 << 18) + 1]), [1, 1]);
 }
 
 #[test]
@@ -131,4 +132,27 @@ fn a_deployment_without_instances_has_columns() {
     assert_eq!(table.schema().field(2).data_type(), &dictionary);
     assert_eq!(table.schema().fields().len(), 12);
     assert!(table.finish().is_empty());
+}
+
+/// The page that describes the columns names each of them, in their order, with its type.
+#[test]
+fn columns_are_described() {
+    let page = include_str!("../../../docs/parquet.md");
+    let (_, results) = page.split_once("## Results").expect("a part about results");
+    let (results, _) = results.split_once("## Workloads").expect("a part about workloads");
+    let described = results.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        Some((cells.next()?.trim_end_matches('`').to_owned(), cells.next()?.to_owned()))
+    });
+    let schema = RequestTable::new(&layout(&["a"]), ALL).schema();
+    let found = schema.fields().iter().map(|field| {
+        let data_type = match field.data_type() {
+            DataType::Int64 => "int64",
+            DataType::Dictionary(..) => "dictionary of strings",
+            DataType::LargeList(item) if item.data_type() == &DataType::Int64 => "list of int64",
+            other => panic!("{other}"),
+        };
+        (field.name().clone(), data_type.to_owned())
+    });
+    assert_eq!(described.collect::<Vec<_>>(), found.collect::<Vec<_>>());
 }

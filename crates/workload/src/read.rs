@@ -98,11 +98,11 @@ fn read_twice(
 
 fn read_once(
     name: &str,
-    input: impl Read,
+    mut input: impl Read,
     options: &ReadOptions,
     each: &mut dyn FnMut(&Entry),
 ) -> Result<Workload, Faults> {
-    let mut lines = EntryLines::new(Lines::once(name, input), options);
+    let mut lines = EntryLines::new(Lines::once(name, &mut input), options);
     FirstReading::new(name, Places::Lines, usize::MAX).read(&mut lines, each)?.finish(None)
 }
 
@@ -168,7 +168,7 @@ impl<'a> FirstReading<'a> {
         }
     }
 
-    fn read(mut self, lines: &mut EntryLines<impl Read>, each: &mut dyn FnMut(&Entry)) -> Result<Self, Fault> {
+    fn read(mut self, lines: &mut EntryLines<'_>, each: &mut dyn FnMut(&Entry)) -> Result<Self, Fault> {
         while let Some(line) = lines.next()? {
             match line.entry {
                 Ok(Some(entry)) => {

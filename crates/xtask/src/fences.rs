@@ -21,7 +21,9 @@ const FENCES: &[(&str, &[&str])] = &[
     ("config", &["workload", "metrics", "report", "clap"]),
     ("report", &["config", "workload", "clap"]),
     ("tables", &["config", "workload", "report", "clap", "parquet"]),
-    ("columnar", &["config", "compare", "clap"]),
+    ("columnar", &["config", "calibrate", "clap"]),
+    // As it is built where nothing else is asked for.
+    ("cli", &[]),
 ];
 
 /// Columns in memory and in files, which take long to build.

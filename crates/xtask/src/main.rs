@@ -26,6 +26,9 @@ const USAGE: &str = "usage: cargo xtask <task>
                  --write            write the table and plots into docs/performance.md
 ";
 
+/// Builds the command with everything; as it is released, it is built without.
+const PARQUET: &str = "--features=cli/parquet";
+
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     let outcome = match args.split_first().map(|(task, rest)| (task.as_str(), rest)) {
@@ -50,11 +53,14 @@ fn test() -> Result<(), String> {
         return Err("the reference data is required and not there; set SERVINGSIM_REFERENCE".to_owned());
     }
     cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
+    cargo(&["clippy", "--workspace", PARQUET, "--all-targets", "--quiet", "--", "-D", "warnings"])?;
+    cargo(&["clippy", "--package", "cli", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
     fences::check()?;
     let python = python::set_up()?;
     // What tests print is their result too: the worst deviation from the reference, say.
-    cargo_with(&[("SERVINGSIM_PYTHON", &python)], &["test", "--workspace", "--quiet", "--", "--show-output"])?;
+    let test = ["test", "--workspace", PARQUET, "--quiet", "--", "--show-output"];
+    cargo_with(&[("SERVINGSIM_PYTHON", &python)], &test)?;
+    cargo(&["test", "--package", "cli", "--test", "without_parquet", "--quiet"])?;
     // A test of every day tries the engine's properties on few cases.
     cargo_with(&[("PROPTEST_CASES", "1000")], &["test", "--package", "engine", "--test", "it", "--quiet"])?;
     cargo(&["run", "--release", "--quiet", "--", "run", "--quiet"])?;

@@ -56,6 +56,14 @@ pub(crate) fn read_table<T>(path: &Path, _: impl FnOnce(&str, &str) -> Result<T,
     Err(refusal(path).into())
 }
 
+pub(crate) fn table_text(path: &Path) -> Result<String, Fault> {
+    Err(refusal(path))
+}
+
+pub(crate) fn place_rows(faults: Faults) -> Faults {
+    faults
+}
+
 fn refusal(path: &Path) -> Fault {
     let fault = Fault::new(path.display().to_string(), "this build of servingsim knows no Parquet files");
     fault.hint("build it with them, `cargo build --release --features parquet`, or name a file with another ending")
