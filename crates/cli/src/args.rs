@@ -5,6 +5,7 @@
 
 mod measured;
 mod network;
+mod workload;
 
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
@@ -18,8 +19,9 @@ use engine::Vllm;
 use crate::collective_command::Model;
 use crate::embedding::Given;
 
-pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ToName};
+pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ReportArgs, ToName};
 pub(crate) use network::{CollectiveArgs, ReplayArgs};
+pub(crate) use workload::{ConvertArgs, GenerateArgs, StatsArgs, TraceArgs, Workload, WorkloadCommand};
 
 /// Simulates LLM serving clusters: what every request sees, and what the cluster does.
 #[derive(Debug, Parser)]
@@ -51,6 +53,12 @@ pub(crate) enum Command {
     /// Compare two results, or a result with measurements of a real server: what requests saw, and when.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Compare(CompareArgs),
+    /// Draw results, or measurements of a real server, over each other on one page (HTML).
+    #[command(args_override_self = true)]
+    Report(ReportArgs),
+    /// Look at workloads, make some up, or take them from traces.
+    #[command(subcommand)]
+    Workload(Workload),
 }
 
 #[derive(Debug, Args)]
@@ -332,6 +340,10 @@ pub(crate) struct OutputArgs {
     /// .parquet).
     #[arg(long, value_name = "FILE")]
     pub(crate) interval_output: Option<PathBuf>,
+    /// Write everything onto one page that draws it (HTML): what happened over time, latencies, where steps spend their
+    /// time, who waited for whom, every request.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// Write Chakra traces of the steps into this folder, which must be empty or not there, with what they can be replayed
     /// on.
     #[arg(long, value_name = "DIR")]

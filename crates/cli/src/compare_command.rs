@@ -4,10 +4,11 @@ use std::io::{self, Write};
 
 use compare::{FirstToken, Options, Run, Start};
 use diagnostics::Faults;
+use report::{Page, PageRun};
 
-use crate::Failure;
 use crate::args::{CompareArgs, Format, FromName, ToName};
 use crate::parquet::read_run;
+use crate::{Failure, report_command};
 
 pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
     let (a, b) = read(args)?;
@@ -25,6 +26,12 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
     };
     let comparison = compare::compare(&a, &b, &options)?;
     comparison.notes.iter().for_each(|note| eprintln!("note: {note}"));
+    if let Some(path) = &args.report {
+        [&args.a, &args.b].into_iter().try_for_each(|input| report_command::check_is_other(path, input))?;
+        let page = Page::new(format!("{} · {}", a.name, b.name));
+        let page = [&a, &b].into_iter().map(PageRun::of_requests).fold(page, Page::with);
+        report_command::write(path, &page.with_comparison(report::comparison_text(&comparison)))?;
+    }
     let text = match args.format {
         Format::Text => report::comparison_text(&comparison),
         Format::Json => report::comparison_json(&comparison),

@@ -6,10 +6,10 @@
 use std::io::{self, IsTerminal, Write};
 
 use diagnostics::{Fault, Faults};
-use engine::{Deployment, FinishedRequest, Interval, Observer, RunTotals, Wave, WaveGraphs};
+use engine::{Deployment, FinishedRequest, Interval, Observer, RunTotals, StepDetails, Wave, WaveGraphs};
 use indicatif::{ProgressBar, ProgressStyle};
 use metrics::{IntervalMeter, IntervalResults, Layout, RequestStatistics};
-use report::{IntervalLog, TraceWriter};
+use report::{AtomicFile, IntervalLog, PageRecorder, TraceWriter};
 use units::{Duration, GroupId, InstanceId, Instant};
 
 use crate::args::{Format, LogLevel, OutputArgs};
@@ -27,6 +27,7 @@ pub(crate) struct Console {
     statistics: RequestStatistics,
     intervals: IntervalMeter,
     files: OutputFiles,
+    page: Option<PageRecorder>,
     log: Option<IntervalLog<LineSink>>,
     /// Log intervals that were shown, where somebody else wants them too.
     shown: Option<Vec<IntervalResults>>,
@@ -40,6 +41,7 @@ pub(crate) struct OutputFiles {
     requests: Option<RequestRows>,
     intervals: Option<IntervalRows>,
     traces: Option<TraceWriter>,
+    page: Option<AtomicFile>,
 }
 
 /// What was collected, and the files that are yet to be put in place.
@@ -47,19 +49,26 @@ pub(crate) struct Watched {
     pub(crate) statistics: RequestStatistics,
     pub(crate) intervals: IntervalMeter,
     pub(crate) files: OutputFiles,
+    /// What a page is drawn from, and where it goes.
+    pub(crate) page: Option<(AtomicFile, PageRecorder)>,
 }
 
 impl OutputFiles {
     /// Begins those that are asked for.
     pub(crate) fn create(args: &OutputArgs, deployment: &Deployment) -> Result<Self, Faults> {
         let layout = &Layout::of(deployment);
-        if args.output.is_some() && args.output == args.interval_output {
-            return Err(Fault::new("--interval-output", "is the same file as --output").hint("name another").into());
+        let outputs =
+            [("--output", &args.output), ("--interval-output", &args.interval_output), ("--report", &args.report)];
+        for (place, (flag, path)) in outputs.iter().enumerate().filter(|(_, (_, path))| path.is_some()) {
+            if let Some((other, _)) = outputs[..place].iter().find(|(_, other)| other == path) {
+                return Err(Fault::new(*flag, format!("is the same file as {other}")).hint("name another").into());
+            }
         }
         Ok(Self {
             requests: args.output.as_ref().map(|path| RequestRows::create(path, args, layout)).transpose()?,
             intervals: args.interval_output.as_ref().map(|path| IntervalRows::create(path, layout)).transpose()?,
             traces: args.chakra_dir.as_ref().map(|dir| traces::create(dir, args, deployment)).transpose()?,
+            page: args.report.as_ref().map(|path| AtomicFile::create(path)).transpose()?,
         })
     }
 
@@ -79,6 +88,7 @@ impl Console {
         Self {
             statistics: RequestStatistics::new(),
             intervals: IntervalMeter::new(layout),
+            page: files.page.as_ref().map(|_| PageRecorder::new(layout)),
             files,
             log,
             shown: None,
@@ -105,9 +115,10 @@ impl Console {
     }
 
     /// Ends the watch, after [`end`](Self::end).
-    pub(crate) fn finish(self) -> Watched {
+    pub(crate) fn finish(mut self) -> Watched {
         self.progress.finish_and_clear();
-        Watched { statistics: self.statistics, intervals: self.intervals, files: self.files }
+        let page = self.files.page.take().zip(self.page);
+        Watched { statistics: self.statistics, intervals: self.intervals, files: self.files, page }
     }
 
     /// Shows the log intervals that have ended.
@@ -135,8 +146,21 @@ impl Observer for Console {
         self.intervals.wants_work()
     }
 
+    fn wants_details(&self) -> bool {
+        self.page.is_some()
+    }
+
+    fn wave_detailed(&mut self, wave: &Wave<'_>, members: &[StepDetails<'_>]) {
+        if let Some(page) = &mut self.page {
+            page.wave_detailed(wave, members);
+        }
+    }
+
     fn step_finished(&mut self, instance: InstanceId, now: Instant) {
         self.intervals.step_finished(instance, now);
+        if let Some(page) = &mut self.page {
+            page.step_finished(instance, now);
+        }
         if let Some(traces) = &mut self.files.traces {
             traces.step_finished(instance, now);
         }
@@ -144,6 +168,9 @@ impl Observer for Console {
 
     fn request_finished(&mut self, request: &FinishedRequest<'_>) {
         self.statistics.request_finished(request);
+        if let Some(page) = &mut self.page {
+            page.request_finished(request);
+        }
         if let Some(rows) = &mut self.files.requests {
             rows.request_finished(request);
         }

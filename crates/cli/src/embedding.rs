@@ -12,7 +12,8 @@ use clap::{ArgAction, CommandFactory, Parser};
 use config::Loaded;
 use diagnostics::{Fault, Faults};
 use engine::{
-    Deployment, FinishedRequest, Interval, Observer, RequestRouter, RunTotals, Simulation, Stuck, Wave, WaveGraphs,
+    Deployment, FinishedRequest, Interval, Observer, RequestRouter, RunTotals, Simulation, StepDetails, Stuck, Wave,
+    WaveGraphs,
 };
 use metrics::{IntervalResults, Layout, Summary};
 use units::{GroupId, InstanceId, Instant};
@@ -169,7 +170,10 @@ impl Run {
         router: Option<Box<dyn RequestRouter>>,
         watcher: &mut dyn Watcher,
     ) -> Result<Option<Outcome>, Failure> {
-        let Self { args, job } = self;
+        let Self { mut args, job } = self;
+        if router.is_some() {
+            args.routing.request_routing_policy = "CUSTOM".to_owned();
+        }
         let done = run::simulate(&args, job, |simulation, console| {
             console.keep_intervals();
             let simulation = match router {
@@ -290,6 +294,14 @@ impl Observer for Both<'_> {
 
     fn wave_started(&mut self, wave: &Wave<'_>) {
         self.console.wave_started(wave);
+    }
+
+    fn wants_details(&self) -> bool {
+        self.console.wants_details()
+    }
+
+    fn wave_detailed(&mut self, wave: &Wave<'_>, members: &[StepDetails<'_>]) {
+        self.console.wave_detailed(wave, members);
     }
 
     fn wants_graphs(&self, group: GroupId, wave: u64) -> bool {

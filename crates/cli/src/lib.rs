@@ -13,15 +13,18 @@ mod compare_command;
 mod console;
 mod embedding;
 mod examples_command;
+mod page;
 mod parquet;
 mod profile_command;
 mod recordings;
 mod refused;
 mod replay_command;
+mod report_command;
 mod run;
 mod schedule;
 mod timings;
 mod traces;
+mod workload_command;
 
 use std::ffi::OsString;
 use std::io;
@@ -51,6 +54,8 @@ pub fn run_command<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>)
         Command::Replay(args) => replay_command::replay(&args),
         Command::Collective(args) => collective_command::collective(&args),
         Command::Compare(args) => compare_command::compare(&args),
+        Command::Report(args) => report_command::report(&args),
+        Command::Workload(command) => workload_command::workload(&command.0),
     };
     match outcome {
         Ok(()) => 0,

@@ -8,17 +8,17 @@ use diagnostics::{Fault, Faults};
 use engine::{Engine, Entry, RoutingTable, RunTotals, Simulation, Stuck, Vllm};
 use examples::{Example, TextFile};
 use metrics::{IntervalMeter, Layout, RequestStatistics, Summary};
+use report::Page;
 use units::Duration;
 use workload::{Entries, ReadOptions, Workload};
 
-use crate::Failure;
-use crate::args::{EngineArgs, EngineName, Format, RunArgs};
+use crate::args::{EngineArgs, EngineName, Format, OutputArgs, RunArgs};
 use crate::console::{Console, OutputFiles};
 use crate::embedding::Text;
 use crate::parquet;
-use crate::recordings;
 use crate::refused::refused_flags;
 use crate::timings::Timings;
+use crate::{Failure, page, recordings, report_command};
 
 /// Requests that don't fit are told one by one up to so many.
 const UNFIT_REQUESTS_MAX: usize = 20;
@@ -61,6 +61,7 @@ pub(crate) fn simulate(
     let mut layout = Layout::of(&loaded.deployment);
     layout.engine.preset = preset;
     let mut console = Console::new(&args.output, &layout, workload.num_requests, files);
+    let page_text = args.output.report.as_ref().map(|_| page::text(args, &loaded, &workload));
     let has_token_ids = workload.has_token_ids;
     let mut entries = workload.into_entries();
     let mut simulation = Simulation::new(&loaded.deployment, entries.by_ref());
@@ -76,10 +77,15 @@ pub(crate) fn simulate(
     let Some(totals) = totals.map_err(Failure::Stuck)? else { return Ok(None) };
     timings.end(Timings::SIMULATION);
     let watched = console.finish();
-    watched.files.commit()?;
-    timings.end("rows left, files in place");
     let (statistics, intervals) = (watched.statistics, watched.intervals);
-    Ok(Some(Done { layout, statistics, intervals, totals, timings }))
+    let mut done = Done { layout, statistics, intervals, totals, timings };
+    if let (Some((file, recorder)), Some(text)) = (watched.page, page_text) {
+        let run = recorder.finish(page::title(args), &done.layout, &done.summary(), &done.statistics, text);
+        report_command::write_to(file, &Page::new(page::title(args)).with(run))?;
+    }
+    watched.files.commit()?;
+    done.timings.end("rows left, files in place");
+    Ok(Some(done))
 }
 
 /// A run that has ended.
@@ -148,7 +154,8 @@ fn keep<T>(result: Result<T, Faults>, faults: &mut Faults) -> Option<T> {
 
 /// Results must not replace what they come from.
 fn check_outputs(args: &RunArgs, faults: &mut Faults) {
-    let outputs = [("--output", &args.output.output), ("--interval-output", &args.output.interval_output)];
+    let OutputArgs { output, interval_output, report, .. } = &args.output;
+    let outputs = [("--output", output), ("--interval-output", interval_output), ("--report", report)];
     for (flag, path) in outputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?))) {
         check_output(flag, path, args, faults);
     }
@@ -176,6 +183,23 @@ pub(crate) fn check_output(output_flag: &str, path: &Path, args: &RunArgs, fault
 pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
     let place = |path: &Path| path.canonicalize().ok().filter(|place| place.is_file());
     place(a).is_some_and(|a| place(b).is_some_and(|b| a == b))
+}
+
+/// The cluster and the workload of a run, as the user named them.
+pub(crate) fn names_of_inputs(args: &RunArgs) -> (String, String) {
+    let example = example(args).ok().flatten();
+    let name = |given: &Option<Text>, path: &Option<PathBuf>| {
+        let given = given.as_ref().map(|text| text.name.clone());
+        given.or_else(|| path.as_ref().map(|path| path.display().to_string()))
+    };
+    let cluster = name(&args.input.given.cluster, &args.input.cluster_config);
+    let workload = name(&args.input.given.workload, &args.input.dataset);
+    let of_example =
+        |of: fn(&Example) -> &TextFile| example.map(|example| of(example).name.to_owned()).unwrap_or_default();
+    (
+        cluster.unwrap_or_else(|| of_example(|example| &example.cluster)),
+        workload.unwrap_or_else(|| of_example(|example| &example.workload)),
+    )
 }
 
 /// The example that was asked for, or the first where no cluster was named.
@@ -353,12 +377,12 @@ impl UnfitRequests {
     }
 }
 
-fn gib(bytes: u64) -> f64 {
+pub(crate) fn gib(bytes: u64) -> f64 {
     bytes as f64 / units::GIB as f64
 }
 
 /// What the size of a KV cache follows from.
-fn basis(basis: KvBasis, is_vllm: bool) -> String {
+pub(crate) fn basis(basis: KvBasis, is_vllm: bool) -> String {
     match basis {
         KvBasis::Given => "as num_gpu_blocks says".to_owned(),
         KvBasis::Share { utilization, overheads: Some(overheads) } => format!(

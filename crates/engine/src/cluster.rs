@@ -10,6 +10,7 @@ use crate::arrivals::Arrivals;
 use crate::batch::Batch;
 use crate::coordinator::{Coordinator, Counts};
 use crate::deployment::{Deployment, InstanceSpec, RequestRouting, Role, TierSpec};
+use crate::details::{StepDetails, StepParts, composition, host_memory, weight_loads};
 use crate::entry::Entry;
 use crate::forward::ForwardPass;
 use crate::group::Group;
@@ -299,7 +300,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         let formed = batch.is_some();
         if let Some(batch) = batch {
             let (group, member) = self.seat(instance);
-            let time = self.groups[group.index()].prepare(member, batch);
+            let time = self.groups[group.index()].prepare(member, batch, now);
             if time > Duration::ZERO {
                 self.preparations.push((now + time, instance));
             }
@@ -342,6 +343,38 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
     /// Starts the wave that every member of `group` is ready for.
     pub(crate) fn start_wave(&mut self, group: GroupId, now: Instant, observer: &mut dyn Observer) {
         self.groups[group.index()].start(now, observer);
+        if observer.wants_details() {
+            self.tell_details(group, now, observer);
+        }
+    }
+
+    /// Tells what the wave of `group` that has just started consists of.
+    fn tell_details(&mut self, group: GroupId, now: Instant, observer: &mut dyn Observer) {
+        let Self { deployment, groups, instances, .. } = self;
+        let group = &mut groups[group.index()];
+        let parts: Vec<StepParts> = (0..group.num_members()).map(|member| group.step_parts(member)).collect();
+        let details = |(member, (id, parts)): (usize, (&InstanceId, StepParts))| {
+            let (spec, instance) = (&deployment.instances[id.index()], &instances[id.index()]);
+            let (ready, batch, expert_tokens) = group.latest_step(member);
+            let (prefills, decodes) = composition(batch);
+            StepDetails {
+                // One that only keeps pace waits for nobody.
+                ready: if batch.is_empty() { now } else { ready },
+                prefills,
+                decodes,
+                running: instance.num_running(),
+                waiting: instance.num_waiting(),
+                kv_blocks_held: instance.kv_blocks_held(),
+                parts: StepParts {
+                    weights: weight_loads(&group.passes()[member], spec, &deployment.memory),
+                    host_memory: host_memory(&group.passes()[member], spec, &deployment.memory),
+                    ..parts
+                },
+                expert_tokens,
+            }
+        };
+        let members: Vec<_> = group.spec.members.iter().zip(parts).enumerate().map(details).collect();
+        observer.wave_detailed(&group.latest_wave(now), &members);
     }
 
     /// Takes in what an instance's oldest step yielded.

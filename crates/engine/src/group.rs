@@ -7,11 +7,12 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use network::CollectiveKind;
+use network::{CollectiveKind, System};
 use units::{Duration, GroupId, InstanceId, Instant};
 
 use crate::batch::Batch;
 use crate::deployment::{Deployment, Engine, GroupSpec, Polling};
+use crate::details::{CollectiveTimes, StepParts};
 use crate::forward::{ForwardPass, PassBuilder, WaveShape, hidden_state_bytes};
 use crate::graphs::{Layout, labelled_graphs};
 use crate::labels::{MemberGraphs, WaveGraphs};
@@ -43,6 +44,12 @@ pub(crate) struct Group<'d> {
     pub(crate) latest: Vec<MemberStep>,
     /// Bytes that one hidden state of the latest wave takes, padding included.
     pub(crate) latest_bytes: u64,
+    /// Tokens that every member of the latest wave is padded to.
+    latest_tokens: u64,
+    /// For which each block of the latest wave waits to be launched.
+    launch_gap: Duration,
+    system: &'d System,
+    collective_times: CollectiveTimes,
 }
 
 /// What a member is to run next, and what it is running.
@@ -56,6 +63,8 @@ struct Seat {
     has_late_result: bool,
     /// Ready, and waiting for the other members.
     pending: Option<Box<Batch>>,
+    /// When the latest batch was.
+    ready: Instant,
     /// Oldest first. Batches go through the stages in order, so they end in order.
     running: VecDeque<Box<Batch>>,
     /// Whether its engine does nothing until its oldest batch is through: it found nothing to run beside it.
@@ -106,6 +115,10 @@ impl<'d> Group<'d> {
             passes: 0,
             latest: Vec::new(),
             latest_bytes: 0,
+            latest_tokens: 0,
+            launch_gap: Duration::ZERO,
+            system: &deployment.system,
+            collective_times: CollectiveTimes::default(),
         }
     }
 
@@ -174,11 +187,12 @@ impl<'d> Group<'d> {
         result
     }
 
-    /// Gives a member its next batch, which its host has yet to make ready; returns how long that takes.
-    pub(crate) fn prepare(&mut self, member: usize, batch: Box<Batch>) -> Duration {
+    /// Gives a member its next batch, which its host has yet to make ready from `now` on; returns how long that takes.
+    pub(crate) fn prepare(&mut self, member: usize, batch: Box<Batch>, now: Instant) -> Duration {
         let host = self.engine.host();
         let sequences = host.sequence * batch.num_sequences();
         let time = host.step + sequences + host.new_request * batch.new_requests;
+        self.seats[member].ready = now + time;
         match time {
             Duration::ZERO => self.offer(member, batch),
             _ => {
@@ -213,6 +227,7 @@ impl<'d> Group<'d> {
     /// Starts the wave that every member is ready for; [`passes`](Self::passes) says what it runs.
     pub(crate) fn start(&mut self, now: Instant, observer: &mut dyn Observer) {
         let wave = self.pad();
+        self.launch_gap = wave.launch_gap;
         self.latest.clear();
         let wants_work = observer.wants_work();
         let members = self.seats.iter_mut().zip(&mut self.builders).zip(&mut self.passes_of_members);
@@ -247,8 +262,28 @@ impl<'d> Group<'d> {
             self.tell_graphs(&self.passes_of_members, now, observer);
         }
         self.count(wave.tokens);
-        let padded_tokens = wave.tokens;
-        observer.wave_started(&Wave { group: self.id, start: now, padded_tokens, members: &self.latest });
+        self.latest_tokens = wave.tokens;
+        observer.wave_started(&self.latest_wave(now));
+    }
+
+    /// The wave that started `now`.
+    pub(crate) fn latest_wave(&self, now: Instant) -> Wave<'_> {
+        Wave { group: self.id, start: now, padded_tokens: self.latest_tokens, members: &self.latest }
+    }
+
+    /// Where the time of a member's part of the latest wave goes, but for host memory.
+    pub(crate) fn step_parts(&mut self, member: usize) -> StepParts {
+        let (times, topology, system) = (&mut self.collective_times, &self.spec.topology, self.system);
+        StepParts::of(&self.passes_of_members[member], self.launch_gap, |collective| {
+            times.of(collective, topology, system)
+        })
+    }
+
+    /// When a member's part of the latest wave was ready, that part, and the tokens that reach each of its ranks' experts.
+    pub(crate) fn latest_step(&self, member: usize) -> (Instant, &Batch, &[u64]) {
+        let seat = &self.seats[member];
+        let batch = seat.running.back().expect("a wave has a batch of every member");
+        (seat.ready, batch, self.builders[member].expert_tokens())
     }
 
     /// Pads the pending batches to what they are launched as.

@@ -14,6 +14,7 @@ mod coordinator;
 mod decoding;
 mod deployment;
 mod detailed;
+mod details;
 mod entry;
 mod events;
 mod exact;
@@ -44,6 +45,7 @@ pub use deployment::{
     All2AllBackend, Deployment, Engine, GroupSpec, InstanceSpec, KvSpec, PimSpec, Placement, Polling, RequestRouting,
     Role, RunOptions, SchedulerSpec, TierSpec,
 };
+pub use details::{StepDetails, StepParts};
 pub use entry::{Call, Entry};
 pub use labels::{Label, LabelledGraph, MemberGraphs, Part, Stem, WaveGraphs};
 pub use observer::{

@@ -3,6 +3,7 @@
 use network::CollectiveKind;
 use units::{Duration, GroupId, InstanceId, Instant, RequestId};
 
+use crate::details::StepDetails;
 use crate::labels::WaveGraphs;
 use crate::tokens::TokenLatencies;
 
@@ -32,6 +33,16 @@ pub trait Observer {
     /// All members of a group have a batch and start on it.
     fn wave_started(&mut self, wave: &Wave<'_>) {
         let _ = wave;
+    }
+
+    /// Whether it uses [`wave_detailed`](Self::wave_detailed). Where it does not, nothing of it is found out.
+    fn wants_details(&self) -> bool {
+        false
+    }
+
+    /// The wave that has just [started](Self::wave_started), in detail: `members` are in the order of the wave's.
+    fn wave_detailed(&mut self, wave: &Wave<'_>, members: &[StepDetails<'_>]) {
+        let _ = (wave, members);
     }
 
     /// Whether to tell what the NPUs run in a wave of a group; waves count from 0.

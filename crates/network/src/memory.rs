@@ -157,7 +157,10 @@ impl From<MemoryDevices> for Memory {
 
 impl Memory {
     /// How long one access of `bytes` takes once it is its turn.
-    pub(crate) fn access_time(&self, location: Location, bytes: u64) -> Duration {
+    ///
+    /// # Panics
+    /// When there is no such memory.
+    pub fn access_time(&self, location: Location, bytes: u64) -> Duration {
         let speed = match location {
             Location::Host(_) => self.host.speed,
             Location::Pool(_) => self.pool().speed,

@@ -78,7 +78,7 @@ impl AtomicFile {
     }
 
     /// The fault that writing this file failed with `error`.
-    pub(crate) fn fault(&self, error: &io::Error) -> Fault {
+    pub fn fault(&self, error: &io::Error) -> Fault {
         Fault::new(self.name.clone(), format!("can't be written: {error}"))
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! [`CsvWriter`] is an observer that writes while the engine runs. [`IntervalLog`] and [`IntervalCsvWriter`] show
 //! [`metrics::IntervalResults`], [`summary_table`] and [`summary_json`] a [`metrics::Summary`], [`comparison_text`] and
-//! [`comparison_json`] a [`compare::Comparison`], to people and to programs. Files replace older ones whole or not at all
-//! ([`AtomicFile`]).
+//! [`comparison_json`] a [`compare::Comparison`], to people and to programs. A [`Page`] draws one run or several. Files replace
+//! older ones whole or not at all ([`AtomicFile`]).
 
 mod atomic;
 mod collective;
@@ -14,6 +14,7 @@ mod human;
 mod interval;
 mod interval_csv;
 mod json;
+mod page;
 mod table;
 mod traces;
 
@@ -22,8 +23,10 @@ pub use collective::{CollectiveTime, collective_json, collective_text, finish_js
 pub use comparison::comparison_text;
 pub use comparison_json::comparison_json;
 pub use csv::CsvWriter;
+pub use human::{grouped, percent};
 pub use interval::IntervalLog;
 pub use interval_csv::IntervalCsvWriter;
 pub use json::summary_json;
-pub use table::summary_table;
+pub use page::{Page, PageRecorder, PageRun, PageText};
+pub use table::{columns, summary_table};
 pub use traces::{Batches, TraceGroup, TraceWriter};

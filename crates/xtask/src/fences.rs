@@ -18,6 +18,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("calibrate", &["config", "workload", "metrics", "report", "clap"]),
     ("metrics", &["config", "workload", "report", "clap"]),
     ("workload", &["config", "metrics", "report", "clap"]),
+    ("traffic", &["config", "metrics", "report", "clap"]),
     ("config", &["workload", "metrics", "report", "clap"]),
     ("report", &["config", "workload", "clap"]),
     ("tables", &["config", "workload", "report", "clap", "parquet"]),

@@ -1,22 +1,25 @@
 //! Development tasks.
 //!
-//! `cargo xtask test` sets up and runs every test there is; `.ci/run` calls it. It needs Rust and Python, whose packages
-//! it installs for itself as it does valgrind, and says which tests it had to skip for want of the reference data.
+//! `cargo xtask test` sets up and runs every test there is; `.ci/run` calls it. It needs Rust, Python and Node, whose
+//! packages it installs for itself as it does valgrind and a browser, and says which tests it had to skip for want of the
+//! reference data.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 mod bench;
+mod browser;
 mod fences;
 mod instructions;
 mod marked;
+mod newcomer;
 mod python;
 mod validate;
 
 const USAGE: &str = "usage: cargo xtask <task>
 
-  test           format, lints, dependency fences, every test, the README's first command, instructions
+  test           format, lints, dependency fences, every test, the README's first command, pages in a browser, instructions
   validate       write anew what docs/validation.md says of recorded runs of vLLM
   instructions   count what a few commands execute, and compare with benches/instructions.toml
                  --accept           write what was counted there
@@ -64,6 +67,8 @@ fn test() -> Result<(), String> {
     // A test of every day tries the engine's properties on few cases.
     cargo_with(&[("PROPTEST_CASES", "1000")], &["test", "--package", "engine", "--test", "it", "--quiet"])?;
     cargo(&["run", "--release", "--quiet", "--", "run", "--quiet"])?;
+    browser::test()?;
+    newcomer::test()?;
     instructions::instructions(&[])?;
     match reference {
         Some(dir) => {

@@ -56,9 +56,22 @@ pub(crate) struct CompareArgs {
     /// Seconds that tokens and requests are averaged over, to compare them over time.
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = window)]
     pub(crate) window: Duration,
+    /// Draw both over each other on a page (HTML).
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) report: Option<PathBuf>,
     /// How it is written; JSON adds every window and every request.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Results (`run --output`), recordings of vLLM (requests.jsonl) or tables of requests (CSV), as `compare` reads them.
+    #[arg(value_name = "RESULT", required = true)]
+    pub(crate) results: Vec<PathBuf>,
+    /// Write the page to this file.
+    #[arg(long, short, value_name = "FILE.html")]
+    pub(crate) output: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -8,6 +8,7 @@ mod closed_form;
 mod common;
 mod coverage;
 mod detailed;
+mod details;
 mod determinism;
 mod intervals;
 mod metamorphic;
