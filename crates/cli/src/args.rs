@@ -19,6 +19,7 @@ use clap_complete::Shell;
 use engine::Vllm;
 
 use crate::collective_command::Model;
+use crate::embedding::Given;
 use crate::schema_command::DOCUMENTS;
 
 pub(crate) use check::{CheckArgs, ToldArgs};
@@ -198,6 +199,9 @@ pub(crate) struct InputArgs {
     /// Read only so many entries of the workload, a session counting as one; 0 for all.
     #[arg(long, alias = "num-req", value_name = "N", default_value_t = 0, value_parser = whole_number::<usize>)]
     pub(crate) num_reqs: usize,
+    /// What a program that embeds this crate has in memory; it comes before the files.
+    #[arg(skip)]
+    pub(crate) given: Given,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use diagnostics::{Fault, Faults};
 use engine::{Deployment, FinishedRequest, Interval, Observer, RunTotals, StepDetails, Wave, WaveGraphs};
 use indicatif::{ProgressBar, ProgressStyle};
-use metrics::{IntervalMeter, Layout, RequestStatistics};
+use metrics::{IntervalMeter, IntervalResults, Layout, RequestStatistics};
 use report::{AtomicFile, IntervalLog, PageRecorder, TraceWriter};
 use units::{Duration, GroupId, InstanceId, Instant};
 
@@ -29,6 +29,8 @@ pub(crate) struct Console {
     files: OutputFiles,
     page: Option<PageRecorder>,
     log: Option<IntervalLog<LineSink>>,
+    /// Log intervals that were shown, where somebody else wants them too.
+    shown: Option<Vec<IntervalResults>>,
     level: LogLevel,
     progress: ProgressBar,
     num_finished: u64,
@@ -89,16 +91,31 @@ impl Console {
             page: files.page.as_ref().map(|_| PageRecorder::new(layout)),
             files,
             log,
+            shown: None,
             level: if args.quiet { LogLevel::Warning } else { args.log_level },
             progress,
             num_finished: 0,
         }
     }
 
-    /// Ends the watch over a run that came to `totals`.
-    pub(crate) fn finish(mut self, totals: &RunTotals) -> Watched {
+    /// Keeps log intervals for [`take_intervals`](Self::take_intervals) from here on.
+    pub(crate) fn keep_intervals(&mut self) {
+        self.shown = Some(Vec::new());
+    }
+
+    /// Takes the log intervals that were kept.
+    pub(crate) fn take_intervals(&mut self) -> Vec<IntervalResults> {
+        self.shown.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Shows what is left of a run that came to `totals`.
+    pub(crate) fn end(&mut self, totals: &RunTotals) {
         self.intervals.finish(totals);
         self.show_intervals();
+    }
+
+    /// Ends the watch, after [`end`](Self::end).
+    pub(crate) fn finish(mut self) -> Watched {
         self.progress.finish_and_clear();
         let page = self.files.page.take().zip(self.page);
         Watched { statistics: self.statistics, intervals: self.intervals, files: self.files, page }
@@ -112,6 +129,9 @@ impl Console {
             }
             if let Some(rows) = &mut self.files.intervals {
                 rows.write(&results);
+            }
+            if let Some(shown) = &mut self.shown {
+                shown.push(results);
             }
         }
     }

@@ -2,6 +2,9 @@
 //!
 //! Data goes to standard output, everything else to standard error. The exit code is 0 when all went well, 2 when the
 //! input was at fault, 3 when a run came to a standstill, and 1 when something else failed.
+//!
+//! [`Run`] is `servingsim run` for programs: the same flags and checks, with inputs in memory, somebody who watches and
+//! policies of one's own.
 
 mod args;
 mod calibrate_command;
@@ -9,11 +12,12 @@ mod check_command;
 mod collective_command;
 mod compare_command;
 mod console;
+mod embedding;
 mod examples_command;
 mod page;
-mod parquet;
 #[cfg(test)]
 mod pages;
+mod parquet;
 mod profile_command;
 mod recordings;
 mod refused;
@@ -33,6 +37,8 @@ use clap::Parser;
 use diagnostics::{Fault, Faults};
 
 use args::{Cli, Command};
+
+pub use embedding::{Given, Outcome, Run, RunFlag, Text, Watcher, run_flags};
 
 /// Runs the command line `args`, the name of the program first, and returns its exit code.
 pub fn run_command<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> u8 {
@@ -84,7 +90,7 @@ pub fn run_command<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>)
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
-enum Failure {
+pub enum Failure {
     /// The user's input, or a file named by the user.
     Input(Faults),
     /// The run came to a standstill.

@@ -10,6 +10,7 @@ use workload::Workload;
 
 use crate::args::RunArgs;
 use crate::check_command::facts;
+use crate::embedding::Text;
 use crate::run::{basis, gib, names_of_inputs};
 
 /// Files up to this size are shown on the page.
@@ -107,6 +108,9 @@ fn instances(loaded: &Loaded) -> Vec<(String, String)> {
 }
 
 fn cluster_file(args: &RunArgs) -> Option<(String, String)> {
+    if let Some(Text { name, text }) = &args.input.given.cluster {
+        return (text.len() as u64 <= FILE_BYTES_MAX).then(|| (name.clone(), text.clone()));
+    }
     let Some(path) = &args.input.cluster_config else {
         let name = args.input.example.as_deref();
         let example = name.map_or(Some(&examples::EXAMPLES[0]), examples::find)?;

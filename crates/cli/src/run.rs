@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 
 use config::{Flags, Inputs, KvBasis, LatencySource, LatencyUsed, Loaded, Preset, Source, WorkloadLimits};
 use diagnostics::{Fault, Faults};
-use engine::{Engine, Entry, RoutingTable, Simulation, Vllm};
+use engine::{Engine, Entry, RoutingTable, RunTotals, Simulation, Stuck, Vllm};
 use examples::{Example, TextFile};
-use metrics::{Layout, Summary};
+use metrics::{IntervalMeter, Layout, RequestStatistics, Summary};
 use report::Page;
 use units::Duration;
-use workload::{ReadOptions, Workload};
+use workload::{Entries, ReadOptions, Workload};
 
 use crate::args::{EngineArgs, EngineName, Format, OutputArgs, RunArgs};
 use crate::console::{Console, OutputFiles};
+use crate::embedding::Text;
 use crate::refused::refused_flags;
 use crate::timings::Timings;
 use crate::{Failure, page, parquet, recordings, report_command};
@@ -22,17 +23,43 @@ use crate::{Failure, page, parquet, recordings, report_command};
 const UNFIT_REQUESTS_MAX: usize = 20;
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
-    simulate(args, Job::prepare(args, ReadOptions::KEPT_BYTES_MAX)?)
+    simulate_and_tell(args, Job::prepare(args, ReadOptions::KEPT_BYTES_MAX)?)
 }
 
-fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
+fn simulate_and_tell(args: &RunArgs, job: Job) -> Result<(), Failure> {
+    if !args.output.quiet {
+        introduce(args, &job.loaded, &job.workload);
+    }
+    let done = simulate(args, job, |simulation, console| {
+        let totals = simulation.try_run(console)?;
+        console.end(&totals);
+        Ok(Some(totals))
+    })?;
+    let mut done = done.expect("nobody broke the run off");
+    let mut out = io::stdout().lock();
+    match args.output.format {
+        Format::Json => write!(out, "{}", report::summary_json(&done.summary()))?,
+        Format::Text if args.output.quiet => {}
+        Format::Text => write!(out, "{}", report::summary_table(&done.summary()))?,
+    }
+    done.timings.end("summary");
+    if args.output.timings {
+        eprint!("{}", done.timings.of(&done.totals));
+    }
+    Ok(())
+}
+
+/// Runs `job`, which `drive` takes to its end, and puts its files in place; `None`, and no files, when `drive` broke it
+/// off.
+pub(crate) fn simulate(
+    args: &RunArgs,
+    job: Job,
+    drive: impl FnOnce(Simulation<'_, &mut Entries>, &mut Console) -> Result<Option<RunTotals>, Stuck>,
+) -> Result<Option<Done>, Failure> {
     let Job { loaded, workload, preset, routes, files, mut timings } = job;
     let mut layout = Layout::of(&loaded.deployment);
     layout.engine.preset = preset;
     let mut console = Console::new(&args.output, &layout, workload.num_requests, files);
-    if !args.output.quiet {
-        introduce(args, &loaded, &workload);
-    }
     let page_text =
         args.output.report.as_ref().map(|_| page::text(args, &loaded, layout.engine.preset.clone(), &workload));
     let has_token_ids = workload.has_token_ids;
@@ -44,30 +71,36 @@ fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
     if let Some(routes) = routes {
         simulation = simulation.route_with(Box::new(routes));
     }
-    let totals = simulation.try_run(&mut console);
+    let totals = drive(simulation, &mut console);
     // Results of a workload that broke off are none, not even that requests wait for ever.
     entries.finish()?;
-    let totals = totals.map_err(Failure::Stuck)?;
+    let Some(totals) = totals.map_err(Failure::Stuck)? else { return Ok(None) };
     timings.end(Timings::SIMULATION);
-    let watched = console.finish(&totals);
-    let summary = || Summary::new(&layout, &watched.statistics, watched.intervals.power(), &totals);
+    let watched = console.finish();
+    let (statistics, intervals) = (watched.statistics, watched.intervals);
+    let mut done = Done { layout, statistics, intervals, totals, timings };
     if let (Some((file, recorder)), Some(text)) = (watched.page, page_text) {
-        let run = recorder.finish(page::title(args), &layout, &summary(), &watched.statistics, text);
+        let run = recorder.finish(page::title(args), &done.layout, &done.summary(), &done.statistics, text);
         report_command::write_to(file, &Page::new(page::title(args)).with(run))?;
     }
     watched.files.commit()?;
-    timings.end("rows left, files in place");
-    let mut out = io::stdout().lock();
-    match args.output.format {
-        Format::Json => write!(out, "{}", report::summary_json(&summary()))?,
-        Format::Text if args.output.quiet => {}
-        Format::Text => write!(out, "{}", report::summary_table(&summary()))?,
+    done.timings.end("rows left, files in place");
+    Ok(Some(done))
+}
+
+/// A run that has ended.
+pub(crate) struct Done {
+    layout: Layout,
+    statistics: RequestStatistics,
+    intervals: IntervalMeter,
+    totals: RunTotals,
+    pub(crate) timings: Timings,
+}
+
+impl Done {
+    pub(crate) fn summary(&self) -> Summary {
+        Summary::new(&self.layout, &self.statistics, self.intervals.power(), &self.totals)
     }
-    timings.end("summary");
-    if args.output.timings {
-        eprint!("{}", timings.of(&totals));
-    }
-    Ok(())
 }
 
 /// Everything that a run needs, read and checked.
@@ -148,15 +181,18 @@ impl Read {
 /// The workload that is asked for.
 enum Named<'a> {
     File(&'a Path),
-    Text(TextFile),
+    Text { name: &'a str, text: &'a str },
 }
 
 impl<'a> Named<'a> {
     fn of(args: &'a RunArgs, example: Option<&Example>) -> Option<Self> {
-        match (&args.input.dataset, example) {
-            (Some(path), _) => Some(Named::File(path)),
-            (None, Some(example)) => Some(Named::Text(example.workload)),
-            (None, None) => None,
+        match (&args.input.given.workload, &args.input.dataset, example) {
+            (Some(Text { name, text }), ..) => Some(Named::Text { name, text }),
+            (None, Some(path), _) => Some(Named::File(path)),
+            (None, None, Some(example)) => {
+                Some(Named::Text { name: example.workload.name, text: example.workload.text })
+            }
+            (None, None, None) => None,
         }
     }
 }
@@ -201,8 +237,12 @@ pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
 /// The cluster and the workload of a run, as the user named them.
 pub(crate) fn names_of_inputs(args: &RunArgs) -> (String, String) {
     let example = example(args).ok().flatten();
-    let cluster = args.input.cluster_config.as_ref().map(|path| path.display().to_string());
-    let workload = args.input.dataset.as_ref().map(|path| path.display().to_string());
+    let name = |given: &Option<Text>, path: &Option<PathBuf>| {
+        let given = given.as_ref().map(|text| text.name.clone());
+        given.or_else(|| path.as_ref().map(|path| path.display().to_string()))
+    };
+    let cluster = name(&args.input.given.cluster, &args.input.cluster_config);
+    let workload = name(&args.input.given.workload, &args.input.dataset);
     let of_example =
         |of: fn(&Example) -> &TextFile| example.map(|example| of(example).name.to_owned()).unwrap_or_default();
     (
@@ -222,12 +262,13 @@ fn example(args: &RunArgs) -> Result<Option<&'static Example>, Fault> {
 }
 
 fn inputs(args: &RunArgs, example: Option<&Example>, engine: Engine) -> Inputs {
-    let cluster = match (&args.input.cluster_config, example) {
-        (Some(path), _) => Source::File(path.clone()),
-        (None, Some(example)) => {
+    let cluster = match (&args.input.given.cluster, &args.input.cluster_config, example) {
+        (Some(Text { name, text }), _, _) => Source::Text { name: name.clone(), text: text.clone() },
+        (None, Some(path), _) => Source::File(path.clone()),
+        (None, None, Some(example)) => {
             Source::Text { name: example.cluster.name.to_owned(), text: example.cluster.text.to_owned() }
         }
-        (None, None) => unreachable!("without a cluster file an example runs"),
+        (None, None, None) => unreachable!("without a cluster file an example runs"),
     };
     Inputs {
         cluster,
@@ -334,7 +375,7 @@ fn read_workload(
     };
     let source = match named {
         Named::File(path) => path.display().to_string(),
-        Named::Text(file) => file.name.to_owned(),
+        Named::Text { name, .. } => (*name).to_owned(),
     };
     let mut each = |entry: &Entry| {
         unfit.check(&source, entry);
@@ -342,7 +383,7 @@ fn read_workload(
     };
     let workload = match named {
         Named::File(path) => parquet::read_workload(path, &options, &mut each),
-        Named::Text(TextFile { name, text }) => workload::read_str(name, text, &options, &mut each),
+        Named::Text { name, text } => workload::read_str(name, text, &options, &mut each),
     };
     (workload, unfit.into_faults(&source))
 }
@@ -464,7 +505,7 @@ mod tests {
         let job = Job::prepare(&args, kept_bytes_max).unwrap_or_else(|faults| panic!("{faults}"));
         assert_eq!(job.workload.is_kept(), kept_bytes_max > 0);
         assert_eq!(job.workload.num_requests, 302);
-        simulate(&args, job).expect("a run");
+        simulate_and_tell(&args, job).expect("a run");
         ["out.csv", "intervals.csv"].map(|name| fs::read_to_string(folder.path().join(name)).expect("results"))
     }
 
@@ -484,7 +525,7 @@ mod tests {
         write("out.csv", "old");
         let job = Job::prepare(&args, 0).unwrap_or_else(|faults| panic!("{faults}"));
         write("w.jsonl", &workload().replacen("99", "98", 1));
-        let Err(Failure::Input(faults)) = simulate(&args, job) else { panic!("the workload has changed") };
+        let Err(Failure::Input(faults)) = simulate_and_tell(&args, job) else { panic!("the workload has changed") };
         assert!(faults.to_string().contains("w.jsonl: has changed since it was checked"), "{faults}");
         assert_eq!(fs::read_to_string(folder.path().join("out.csv")).expect("the old file"), "old");
         let mut names: Vec<_> =

@@ -80,6 +80,18 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
     /// When a conservation law is broken: KV blocks are left over at the end.
     pub fn try_run(mut self, observer: &mut dyn Observer) -> Result<RunTotals, Stuck> {
         while self.step(observer) {}
+        self.finish()
+    }
+
+    /// Adds up a run in which nothing is left to happen. For callers that [`step`](Self::step) themselves, as they may
+    /// want to stop before.
+    ///
+    /// # Errors
+    /// As [`try_run`](Self::try_run).
+    ///
+    /// # Panics
+    /// As [`try_run`](Self::try_run); also when something is left to happen.
+    pub fn finish(self) -> Result<RunTotals, Stuck> {
         if matches!(self.clock, Clock::Polled(_)) && !self.cluster.is_empty() {
             return Err(Stuck { num_requests: self.cluster.num_unfinished() });
         }
