@@ -5,6 +5,7 @@
 
 mod measured;
 mod network;
+mod trace;
 
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
@@ -19,6 +20,7 @@ use crate::collective_command::Model;
 
 pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ToName};
 pub(crate) use network::{CollectiveArgs, ReplayArgs};
+pub(crate) use trace::TraceArgs;
 
 /// Simulates LLM serving clusters: what every request sees, and what the cluster does.
 #[derive(Debug, Parser)]
@@ -337,6 +339,8 @@ pub(crate) struct OutputArgs {
     /// How node types are numbered: as LLMServingSim's fork of Chakra does, or as MLCommons does.
     #[arg(long, value_name = "SCHEMA", value_enum, default_value = "llmservingsim", requires = "chakra_dir")]
     pub(crate) chakra_schema: Schema,
+    #[command(flatten)]
+    pub(crate) trace: TraceArgs,
     /// Simulated seconds of a log interval: between two lines on the console, and two rows of the interval file.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = number)]
     pub(crate) log_interval: f64,

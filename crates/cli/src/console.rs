@@ -7,10 +7,13 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use diagnostics::{Fault, Faults};
-use engine::{Deployment, FinishedRequest, Interval, Observer, RunTotals, Wave, WaveGraphs};
+use engine::{
+    Deployment, FinishedRequest, Interval, LoadChange, NpuPart, Observer, RequestEvent, RunTotals, StepDetails, Wave,
+    WaveGraphs,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use metrics::{IntervalMeter, Layout, RequestStatistics};
-use report::{AtomicFile, CsvWriter, IntervalCsvWriter, IntervalLog, TraceWriter};
+use report::{AtomicFile, CsvWriter, IntervalCsvWriter, IntervalLog, PerfettoWriter, TraceWriter};
 use units::{Duration, GroupId, InstanceId, Instant};
 
 use crate::args::{Format, LogLevel, OutputArgs};
@@ -18,6 +21,9 @@ use crate::traces;
 
 /// Requests between two updates of the progress bar.
 const PROGRESS_STEP: u64 = 64;
+
+/// More bytes of events than that are too many for Perfetto's page.
+const TRACE_BYTES_MAX: u64 = 1 << 30;
 
 /// Writes a line.
 type LineSink = Box<dyn FnMut(&str)>;
@@ -31,6 +37,7 @@ pub(crate) struct Console {
     level: LogLevel,
     progress: ProgressBar,
     num_finished: u64,
+    has_large_trace: bool,
 }
 
 /// The files that a run writes, which are not in their places before [`commit`](Self::commit).
@@ -38,6 +45,7 @@ pub(crate) struct OutputFiles {
     requests: Option<CsvWriter<AtomicFile>>,
     intervals: Option<IntervalCsvWriter<AtomicFile>>,
     traces: Option<TraceWriter>,
+    perfetto: Option<PerfettoWriter>,
 }
 
 /// What was collected, and the files that are yet to be put in place.
@@ -54,16 +62,24 @@ impl OutputFiles {
         if args.output.is_some() && args.output == args.interval_output {
             return Err(Fault::new("--interval-output", "is the same file as --output").hint("name another").into());
         }
+        let trace = args.trace.trace.as_deref();
+        for (flag, other) in [("--output", &args.output), ("--interval-output", &args.interval_output)] {
+            if trace.is_some() && trace == other.as_deref() {
+                return Err(Fault::new("--trace", format!("is the same file as {flag}")).hint("name another").into());
+            }
+        }
         Ok(Self {
             requests: args.output.as_ref().map(|path| request_writer(path, args, layout)).transpose()?,
             intervals: args.interval_output.as_ref().map(|path| IntervalCsvWriter::create(path, layout)).transpose()?,
             traces: args.chakra_dir.as_ref().map(|dir| traces::create(dir, args, deployment)).transpose()?,
+            perfetto: trace.map(|path| PerfettoWriter::create(path, deployment, args.trace.options())).transpose()?,
         })
     }
 
     /// Puts them in their places.
     pub(crate) fn commit(self) -> Result<(), Fault> {
         self.traces.map_or(Ok(()), TraceWriter::commit)?;
+        self.perfetto.map_or(Ok(()), PerfettoWriter::commit)?;
         self.requests.map_or(Ok(()), CsvWriter::commit)?;
         self.intervals.map_or(Ok(()), IntervalCsvWriter::commit)
     }
@@ -90,6 +106,7 @@ impl Console {
             level: if args.quiet { LogLevel::Warning } else { args.log_level },
             progress,
             num_finished: 0,
+            has_large_trace: false,
         }
     }
 
@@ -99,6 +116,18 @@ impl Console {
         self.show_intervals();
         self.progress.finish_and_clear();
         Watched { statistics: self.statistics, intervals: self.intervals, files: self.files }
+    }
+
+    /// Warns of a trace that grows too large, once.
+    fn note_large_trace(&mut self) {
+        let num_bytes = self.files.perfetto.as_ref().map_or(0, PerfettoWriter::num_bytes);
+        if num_bytes > TRACE_BYTES_MAX && !self.has_large_trace {
+            self.has_large_trace = true;
+            let what = "--trace has over 1 GiB of events, more than Perfetto's page may hold";
+            self.progress.suspend(|| {
+                eprintln!("note: {what}; --trace-window, --trace-steps and --trace-level keep it small");
+            });
+        }
     }
 
     /// Shows the log intervals that have ended.
@@ -128,12 +157,19 @@ impl Observer for Console {
         if let Some(traces) = &mut self.files.traces {
             traces.step_finished(instance, now);
         }
+        if let Some(perfetto) = &mut self.files.perfetto {
+            perfetto.step_finished(instance, now);
+            self.note_large_trace();
+        }
     }
 
     fn request_finished(&mut self, request: &FinishedRequest<'_>) {
         self.statistics.request_finished(request);
         if let Some(csv) = &mut self.files.requests {
             csv.request_finished(request);
+        }
+        if let Some(perfetto) = &mut self.files.perfetto {
+            perfetto.request_finished(request);
         }
         if self.level >= LogLevel::Debug {
             self.progress.suspend(|| {
@@ -157,6 +193,9 @@ impl Observer for Console {
 
     fn wave_started(&mut self, wave: &Wave<'_>) {
         self.intervals.wave_started(wave);
+        if let Some(perfetto) = &mut self.files.perfetto {
+            perfetto.wave_started(wave);
+        }
         if self.level >= LogLevel::Info {
             let member = |step: &engine::MemberStep| match step.is_dummy() {
                 true => "dummy".to_owned(),
@@ -172,6 +211,38 @@ impl Observer for Console {
                     members.join(", ")
                 );
             });
+        }
+    }
+
+    fn wants_details(&self) -> bool {
+        self.files.perfetto.as_ref().is_some_and(Observer::wants_details)
+    }
+
+    fn wave_detailed(&mut self, wave: &Wave<'_>, members: &[StepDetails<'_>]) {
+        if let Some(perfetto) = &mut self.files.perfetto {
+            perfetto.wave_detailed(wave, members);
+        }
+    }
+
+    fn wants_activity(&self, group: GroupId, wave: u64, now: Instant) -> bool {
+        self.files.perfetto.as_ref().is_some_and(|perfetto| perfetto.wants_activity(group, wave, now))
+    }
+
+    fn npu_part_ended(&mut self, part: &NpuPart<'_>) {
+        if let Some(perfetto) = &mut self.files.perfetto {
+            perfetto.npu_part_ended(part);
+        }
+    }
+
+    fn request_event(&mut self, event: &RequestEvent) {
+        if let Some(perfetto) = &mut self.files.perfetto {
+            perfetto.request_event(event);
+        }
+    }
+
+    fn load_changed(&mut self, change: &LoadChange) {
+        if let Some(perfetto) = &mut self.files.perfetto {
+            perfetto.load_changed(change);
         }
     }
 

@@ -12,7 +12,7 @@ use units::Duration;
 use workload::{ReadOptions, Workload};
 
 use crate::Failure;
-use crate::args::{EngineArgs, EngineName, Format, RunArgs};
+use crate::args::{EngineArgs, EngineName, Format, OutputArgs, RunArgs};
 use crate::console::{Console, OutputFiles};
 use crate::recordings;
 use crate::refused::refused_flags;
@@ -38,6 +38,9 @@ fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
     let mut simulation = Simulation::new(&loaded.deployment, entries.by_ref());
     if !has_token_ids {
         simulation = simulation.without_prefixes();
+    }
+    if args.output.trace.trace.is_some() {
+        simulation = simulation.telling_activity();
     }
     if let Some(routes) = routes {
         simulation = simulation.route_with(Box::new(routes));
@@ -115,7 +118,8 @@ fn keep<T>(result: Result<T, Faults>, faults: &mut Faults) -> Option<T> {
 
 /// Results must not replace what they come from.
 fn check_outputs(args: &RunArgs, faults: &mut Faults) {
-    let outputs = [("--output", &args.output.output), ("--interval-output", &args.output.interval_output)];
+    let OutputArgs { output, interval_output, trace, .. } = &args.output;
+    let outputs = [("--output", output), ("--interval-output", interval_output), ("--trace", &trace.trace)];
     for (flag, path) in outputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?))) {
         check_output(flag, path, args, faults);
     }

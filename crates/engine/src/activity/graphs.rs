@@ -183,7 +183,8 @@ impl Watched {
         let mut activities = Vec::with_capacity(self.times.len());
         for (node, &(begun, served, done)) in self.times.iter().enumerate() {
             let Some(done) = done else { continue };
-            let mut begin = begun;
+            // Tasks of one channel are asked for together.
+            let mut begin = if matches!(self.graph.op(node as u32), Node::Pim { .. }) { served } else { begun };
             for piece in &self.pieces[node] {
                 let op = self.graph.op(node as u32);
                 let end = if matches!(op, Node::Compute(_)) { begin + piece.time } else { done };
