@@ -268,11 +268,11 @@ impl Observer for PerfettoWriter {
             && self.options.level >= TraceLevel::Steps
         {
             requests.begin_arrow(event.request);
-            events.arrow_begin(u64::from(event.request.0), track, begin);
+            events.arrow_begin(event.request.0, track, begin);
         }
         if let Some(batch) = requests.arrow_ends(event) {
             let arrows = instances[event.instance.index()].arrows.entry(batch).or_default();
-            arrows.push(u64::from(event.request.0));
+            arrows.push(event.request.0);
         }
     }
 

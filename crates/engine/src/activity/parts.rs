@@ -85,6 +85,10 @@ impl WaveParts {
 }
 
 impl Parts {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Tells those that have ended.
     pub(crate) fn tell(&mut self, observer: &mut dyn Observer) {
         for Ended { instance, npu, group, wave, begin, end, activities } in self.0.drain(..) {

@@ -15,7 +15,30 @@ pub(super) type Tell<'t> = dyn FnMut(usize, Activity) + 't;
 
 impl PassClock {
     /// As [`run`](Self::run), telling every op of every rank.
-    pub(crate) fn play(&mut self, passes: &[ForwardPass], at: &mut [Instant], tell: &mut Tell<'_>) {
+    #[cold]
+    pub(crate) fn run_and_tell(&mut self, passes: &[ForwardPass], at: &mut [Instant], tell: &mut Tell<'_>) {
+        let mut played = at.to_vec();
+        self.play(passes, &mut played, tell);
+        self.run(passes, at);
+        assert_eq!(played, at, "a pass that is played takes as long as it takes");
+    }
+
+    /// As [`run_stage`](Self::run_stage), telling every op of every rank.
+    #[cold]
+    pub(crate) fn run_stage_and_tell(
+        &mut self,
+        passes: &[ForwardPass],
+        blocks: Range<usize>,
+        at: &mut [Instant],
+        tell: &mut Tell<'_>,
+    ) {
+        let mut played = at.to_vec();
+        self.play_stage(passes, blocks.clone(), &mut played, tell);
+        self.run_stage(passes, blocks, at);
+        assert_eq!(played, at, "a stage that is played takes as long as it takes");
+    }
+
+    fn play(&mut self, passes: &[ForwardPass], at: &mut [Instant], tell: &mut Tell<'_>) {
         if let Some(mut in_memory) = self.in_memory.take() {
             in_memory.play(self, &passes[0], at, tell);
             self.in_memory = Some(in_memory);
@@ -24,14 +47,8 @@ impl PassClock {
         self.play_stage(passes, 0..passes[0].num_blocks, at, tell);
     }
 
-    /// As [`run_stage`](Self::run_stage), telling every op of every rank.
-    pub(crate) fn play_stage(
-        &mut self,
-        passes: &[ForwardPass],
-        blocks: Range<usize>,
-        at: &mut [Instant],
-        tell: &mut Tell<'_>,
-    ) {
+    /// Plays the ops of one stage.
+    fn play_stage(&mut self, passes: &[ForwardPass], blocks: Range<usize>, at: &mut [Instant], tell: &mut Tell<'_>) {
         for (part, block) in parts(blocks, passes[0].num_blocks) {
             for index in 0..part(&passes[0].lanes[0]).len() {
                 let op = |pass: &ForwardPass| part(&pass.lanes[0])[index];
