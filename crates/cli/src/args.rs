@@ -6,6 +6,7 @@
 mod check;
 mod measured;
 mod network;
+mod trace;
 mod workload;
 
 use std::num::NonZeroU64;
@@ -25,7 +26,8 @@ use crate::schema_command::DOCUMENTS;
 pub(crate) use check::{CheckArgs, ToldArgs};
 pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ReportArgs, ToName};
 pub(crate) use network::{CollectiveArgs, ReplayArgs};
-pub(crate) use workload::{ConvertArgs, GenerateArgs, StatsArgs, TraceArgs, Workload, WorkloadCommand};
+pub(crate) use trace::TraceArgs;
+pub(crate) use workload::{ConvertArgs, GenerateArgs, ReadTraceArgs, StatsArgs, Workload, WorkloadCommand};
 
 /// Simulates LLM serving clusters: what every request sees, and what the cluster does.
 #[derive(Debug, Parser)]
@@ -383,6 +385,8 @@ pub(crate) struct OutputArgs {
     /// How node types are numbered: as LLMServingSim's fork of Chakra does, or as MLCommons does.
     #[arg(long, value_name = "SCHEMA", value_enum, default_value = "llmservingsim", requires = "chakra_dir")]
     pub(crate) chakra_schema: Schema,
+    #[command(flatten)]
+    pub(crate) trace: TraceArgs,
     /// Simulated seconds of a log interval: between two lines on the console, and two rows of the interval file.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = number)]
     pub(crate) log_interval: f64,

@@ -68,6 +68,9 @@ pub(crate) fn simulate(
     if !has_token_ids {
         simulation = simulation.without_prefixes();
     }
+    if args.output.trace.trace.is_some() {
+        simulation = simulation.telling_activity();
+    }
     if let Some(routes) = routes {
         simulation = simulation.route_with(Box::new(routes));
     }
@@ -203,8 +206,9 @@ fn keep<T>(result: Result<T, Faults>, faults: &mut Faults) -> Option<T> {
 
 /// Results must not replace what they come from.
 fn check_outputs(args: &RunArgs, faults: &mut Faults) {
-    let OutputArgs { output, interval_output, report, .. } = &args.output;
-    let outputs = [("--output", output), ("--interval-output", interval_output), ("--report", report)];
+    let OutputArgs { output, interval_output, report, trace, .. } = &args.output;
+    let outputs =
+        [("--output", output), ("--interval-output", interval_output), ("--report", report), ("--trace", &trace.trace)];
     for (flag, path) in outputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?))) {
         check_output(flag, path, args, faults);
     }

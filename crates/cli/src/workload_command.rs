@@ -13,7 +13,7 @@ use traffic::{
 };
 
 use crate::Failure;
-use crate::args::{ConvertArgs, Format, GenerateArgs, StatsArgs, TraceArgs, WorkloadCommand};
+use crate::args::{ConvertArgs, Format, GenerateArgs, ReadTraceArgs, StatsArgs, WorkloadCommand};
 
 pub(crate) fn workload(command: &WorkloadCommand) -> Result<(), Failure> {
     match command {
@@ -52,7 +52,7 @@ fn terminal_width() -> usize {
     size.map_or(80, |(terminal_size::Width(width), _)| usize::from(width).max(40))
 }
 
-fn read_options(args: &TraceArgs) -> ReadOptions {
+fn read_options(args: &ReadTraceArgs) -> ReadOptions {
     ReadOptions {
         format: args.from,
         conversations: args.conversations,

@@ -7,6 +7,7 @@
 //! A lone instance is a data-parallel group of one, so there is one way in which batches become waves and waves become
 //! time.
 
+mod activity;
 mod arrivals;
 mod batch;
 mod cluster;
@@ -42,6 +43,7 @@ mod vllm;
 
 pub use moe::ExpertRouting;
 
+pub use activity::{Activity, Doing, LoadChange, Moved, NpuPart, RequestEvent, RequestMoment};
 pub use deployment::{
     All2AllBackend, Deployment, Engine, GroupSpec, InstanceSpec, KvSpec, PimSpec, Placement, Polling, RequestRouting,
     Role, RunOptions, SchedulerSpec, TierSpec,

@@ -6,6 +6,8 @@
 //! older ones whole or not at all ([`AtomicFile`]).
 //! [`comparison_json`] a [`compare::Comparison`], [`explanation_text`], [`explanation_json`] and [`drawing`] an
 //! [`explain::Explanation`], to people and to programs. Files replace older ones whole or not at all
+//! [`metrics::IntervalResults`], [`PerfettoWriter`] draws who did what when, [`summary_table`] and [`summary_json`] a [`metrics::Summary`], [`comparison_text`] and
+//! [`comparison_json`] a [`compare::Comparison`], to people and to programs. Files replace older ones whole or not at all
 //! ([`AtomicFile`]).
 
 mod atomic;
@@ -22,6 +24,7 @@ mod interval_csv;
 mod json;
 mod metrics;
 mod page;
+mod perfetto;
 mod schema;
 mod table;
 mod traces;
@@ -40,6 +43,7 @@ pub use interval_csv::{IntervalCsvWriter, interval_columns};
 pub use json::summary_json;
 pub use metrics::{METRICS, Metric, SPREAD};
 pub use page::{Page, PageRecorder, PageRun, PageText};
+pub use perfetto::{PerfettoOptions, PerfettoWriter, TraceLevel, TraceWindow};
 pub use schema::{document_tables, json_schema};
 pub use table::{columns, summary_table};
 pub use traces::{Batches, TraceGroup, TraceWriter};
