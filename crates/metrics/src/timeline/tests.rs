@@ -48,6 +48,8 @@ fn start(timeline: &mut Timeline, at_ms: u64, members: &[Brought]) {
             running: sequences,
             waiting: 2,
             kv_blocks_held: 10,
+            batch: None,
+            kv_decode_tokens: (0, 0),
             parts,
             expert_tokens: &[3],
         })
