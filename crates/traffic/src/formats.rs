@@ -1,5 +1,6 @@
 //! Trace formats, and how a file shows which one it is in.
 
+mod counted;
 mod decimal;
 mod json;
 mod mooncake;

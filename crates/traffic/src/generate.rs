@@ -6,24 +6,26 @@
 
 mod arrivals;
 mod lengths;
+mod prefixes;
 mod samples;
 mod times;
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use diagnostics::{Fault, Faults};
 use engine::Call;
 
 use crate::item::Item;
-use crate::random::{Stream, Zipf, mixed};
-use crate::spec::{self, Result as Parsed, Spec, TOKENS_MAX, with_forms};
+use crate::random::{Stream, mixed};
+use crate::spec::TOKENS_MAX;
 use crate::tokens::{TextKind, Texts};
 
 pub use arrivals::ArrivalSpec;
 pub(crate) use arrivals::Arrivals;
 pub use lengths::LengthSpec;
 use lengths::Lengths;
+pub use prefixes::PrefixSpec;
+use prefixes::Prefixes;
 use samples::Side;
 pub(crate) use samples::before_the_first;
 pub use times::TimeSpec;
@@ -79,50 +81,6 @@ pub struct SessionSpec {
     pub tool_tokens: LengthSpec,
     /// A session ends before a call whose prompt and answer would be longer.
     pub context_max: Option<u64>,
-}
-
-/// Prefixes that prompts share.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PrefixSpec {
-    num: u64,
-    tokens: u64,
-    /// How requests choose: rank k in proportion to k^-s; 0 is uniform.
-    s: f64,
-    /// Which part of requests has one at all.
-    share: f64,
-}
-
-const PREFIX_FORMS: &[(&str, &str)] = &[
-    ("count=10,tokens=1024", "ten prefixes, each as likely"),
-    ("count=10,tokens=1024,choice=zipf,s=1", "the n-th in proportion to n^-s"),
-    ("count=1,tokens=512,share=0.8", "80 % of the requests have it, the others none"),
-];
-
-impl FromStr for PrefixSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Parsed<Self> {
-        let parse = || {
-            let mut spec = Spec::options(text)?;
-            spec.allow(&["count", "tokens", "choice", "s", "share"])?;
-            let (num, tokens) = (spec.required("count", spec::count)?, spec.required("tokens", spec::count)?);
-            let is_zipf = spec.option("choice", |text| match text {
-                "uniform" => Ok(false),
-                "zipf" => Ok(true),
-                _ => Err(format!("expected `uniform` or `zipf`, found `{text}`")),
-            })?;
-            let s = spec.option("s", spec::from_zero)?;
-            let s = match (is_zipf.unwrap_or(false), s) {
-                (true, s) => s.unwrap_or(1.0),
-                (false, None) => 0.0,
-                (false, Some(_)) => return Err("`s=` goes with `choice=zipf`".to_owned()),
-            };
-            let share = spec.option("share", spec::share)?.unwrap_or(1.0);
-            spec.finish()?;
-            Ok(Self { num, tokens, s, share })
-        };
-        parse().map_err(|message| with_forms(message, PREFIX_FORMS))
-    }
 }
 
 /// Makes requests and sessions, one after the other.
@@ -185,25 +143,6 @@ impl BothLengths {
 }
 
 #[derive(Debug)]
-struct Prefixes {
-    tokens: u64,
-    share: f64,
-    ranks: Zipf,
-    /// Whether there is one, and which.
-    streams: [Stream; 2],
-}
-
-impl Prefixes {
-    /// The prefix of the next request, if it has one.
-    fn draw(&mut self) -> Option<u64> {
-        let [whether, which] = &mut self.streams;
-        let has_one = whether.uniform() <= self.share;
-        let rank = self.ranks.draw(which);
-        has_one.then_some(rank)
-    }
-}
-
-#[derive(Debug)]
 struct Sessions {
     calls: Lengths,
     tool_time: Times,
@@ -243,12 +182,7 @@ impl Generator {
             let fault = Fault::new("--num-requests", "is needed, or there would be no end of requests");
             return Err(fault.hint("or say with --duration when arrivals end").into());
         }
-        let prefixes = recipe.prefixes.map(|spec| Prefixes {
-            tokens: spec.tokens,
-            share: spec.share,
-            ranks: Zipf::new(spec.num, spec.s),
-            streams: ["has a prefix", "prefix"].map(|purpose| Stream::new(seed, purpose)),
-        });
+        let prefixes = recipe.prefixes.map(|spec| Prefixes::new(spec, seed));
         let has_ids = recipe.token_ids || prefixes.is_some();
         Ok(Self {
             arrivals,

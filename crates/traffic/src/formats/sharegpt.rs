@@ -3,18 +3,21 @@
 //! Elements are read one by one, so that a file may be larger than memory. There is no tokenizer here: a token is so
 //! many characters of a text, and its id is a hash of them. Equal beginnings of texts so have equal ids.
 
-use std::io::{self, BufRead, Read};
+mod tokenizer;
+
+use std::io;
 use std::str::FromStr;
 
 use diagnostics::Position;
-use engine::Call;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::counted::Counted;
 use super::{Input, ReadOptions, Source, json};
 use crate::fault_log::FaultLog;
 use crate::item::Item;
 use crate::tokens::Texts;
+use tokenizer::{Tokenizer, Turn};
 
 /// What to make of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +57,7 @@ impl Elements {
     pub(super) fn new(_name: &str, input: Input, options: &ReadOptions) -> Self {
         let texts = options.token_ids.then(|| Texts::new(0, options.vocabulary));
         Self {
-            input: Counted { input, position: Position { line: 1, column: 1 } },
+            input: Counted::new(input),
             in_array: None,
             num: 0,
             num_unanswered: 0,
@@ -178,12 +181,6 @@ impl Source for Elements {
     }
 }
 
-/// One thing that was said.
-struct Turn<'a> {
-    is_answer: bool,
-    text: &'a str,
-}
-
 const ANSWERERS: [&str; 6] = ["gpt", "assistant", "chatgpt", "bing", "bard", "model"];
 
 /// What was said in a conversation, without what is empty and answers that nobody asked for.
@@ -212,128 +209,4 @@ fn turns<'a>(value: &'a Value, position: Position, path: &str, faults: &mut Faul
         }
     }
     is_sound.then_some(turns)
-}
-
-/// Texts to tokens, by their characters alone.
-#[derive(Debug)]
-struct Tokenizer {
-    chars_per_token: f64,
-    /// Where ids come from, if they are wanted.
-    texts: Option<Texts>,
-}
-
-impl Tokenizer {
-    /// Adds the ids of `text`, if they are wanted, and returns how many tokens it has.
-    fn tokens(&self, text: &str, ids: &mut Vec<u32>) -> u64 {
-        let (mut num, mut num_chars, mut hash) = (0_u64, 0_u64, HASH_START);
-        let mut end = self.chars_per_token;
-        for letter in text.chars() {
-            hash = (hash ^ u64::from(letter)).wrapping_mul(HASH_FACTOR);
-            num_chars += 1;
-            // Token n ends with character round(n · chars_per_token); several may end with one character.
-            while num_chars as f64 + 0.5 > end {
-                ids.extend(self.texts.map(|texts| texts.id(hash)));
-                num += 1;
-                hash = HASH_START;
-                end = (num + 1) as f64 * self.chars_per_token;
-            }
-        }
-        if hash != HASH_START || num == 0 {
-            ids.extend(self.texts.map(|texts| texts.id(hash)));
-            num += 1;
-        }
-        num
-    }
-
-    /// The first answer, and everything before it.
-    fn first(&self, turns: &[Turn<'_>]) -> Option<Item> {
-        let at = turns.iter().position(|turn| turn.is_answer)?;
-        let mut call = Call::default();
-        for turn in &turns[..at] {
-            call.input_tokens += self.tokens(turn.text, &mut call.input_ids);
-        }
-        // No other request's prompt begins with this answer, so its ids are of no use.
-        call.output_tokens = self.tokens(turns[at].text, &mut Vec::new());
-        Some(Item::plain(None, call))
-    }
-
-    /// A call for each answer.
-    fn session(&self, turns: &[Turn<'_>], index: usize) -> Option<Item> {
-        let (mut context, mut context_tokens) = (Vec::new(), 0);
-        let mut calls = Vec::new();
-        for turn in turns {
-            let mut ids = Vec::new();
-            let tokens = self.tokens(turn.text, &mut ids);
-            if turn.is_answer {
-                calls.push(Call {
-                    input_tokens: context_tokens,
-                    output_tokens: tokens,
-                    input_ids: context.clone(),
-                    output_ids: ids.clone(),
-                    ..Call::default()
-                });
-            }
-            context.extend(ids);
-            context_tokens += tokens;
-        }
-        (!calls.is_empty()).then(|| Item { arrival_ns: None, session_id: Some(format!("s{index}")), calls })
-    }
-}
-
-/// FNV-1a.
-const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
-const HASH_FACTOR: u64 = 0x0000_0100_0000_01b3;
-
-/// An input, and the place up to which it was read.
-#[derive(Debug)]
-struct Counted {
-    input: Input,
-    position: Position,
-}
-
-impl Counted {
-    /// The next byte that is not white space, and moves up to it. `None` at the end.
-    fn peek_filled(&mut self) -> io::Result<Option<u8>> {
-        loop {
-            let is_at_start = self.position == Position { line: 1, column: 1 };
-            let bytes = self.input.fill_buf()?;
-            if is_at_start && bytes.starts_with("\u{feff}".as_bytes()) {
-                self.input.consume(3);
-                continue;
-            }
-            match bytes.first() {
-                Some(byte) if byte.is_ascii_whitespace() => self.skip(1),
-                first => return Ok(first.copied()),
-            }
-        }
-    }
-
-    /// Passes over bytes that are in the buffer.
-    fn skip(&mut self, num: usize) {
-        let bytes = &self.input.buffer()[..num];
-        self.position = after(self.position, bytes);
-        self.input.consume(num);
-    }
-}
-
-/// The position after `bytes`, which begin at `position`.
-fn after(position: Position, bytes: &[u8]) -> Position {
-    let Position { mut line, mut column } = position;
-    for &byte in bytes {
-        match byte {
-            b'\n' => (line, column) = (line + 1, 1),
-            // The bytes of a character after its first.
-            0x80..=0xbf => {}
-            _ => column += 1,
-        }
-    }
-    Position { line, column }
-}
-
-impl Read for Counted {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let num = self.input.read(buffer)?;
-        self.position = after(self.position, &buffer[..num]);
-        Ok(num)
-    }
 }

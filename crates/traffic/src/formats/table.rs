@@ -21,8 +21,6 @@ pub(crate) struct Layout {
     output: &'static str,
     /// How many times the request arrives at once, where there is such a column.
     copies: Option<&'static str>,
-    /// Columns that tell the format from others, and are otherwise not needed.
-    telling: &'static [&'static str],
     /// Columns whose absence from a workload needs no telling.
     unneeded: &'static [&'static str],
 }
@@ -41,7 +39,6 @@ pub(crate) const LAYOUTS: [Layout; 4] = [
         input: "ContextTokens",
         output: "GeneratedTokens",
         copies: None,
-        telling: &[],
         unneeded: &[],
     },
     Layout {
@@ -51,7 +48,6 @@ pub(crate) const LAYOUTS: [Layout; 4] = [
         input: "Request tokens",
         output: "Response tokens",
         copies: None,
-        telling: &[],
         unneeded: &["Total tokens", "Model", "Log Type"],
     },
     Layout {
@@ -61,7 +57,6 @@ pub(crate) const LAYOUTS: [Layout; 4] = [
         input: "prompt_size",
         output: "token_size",
         copies: Some("batch_size"),
-        telling: &[],
         unneeded: &["request_id", "request_type", "application_id"],
     },
     Layout {
@@ -71,7 +66,6 @@ pub(crate) const LAYOUTS: [Layout; 4] = [
         input: "num_prefill_tokens",
         output: "num_decode_tokens",
         copies: None,
-        telling: &[],
         unneeded: &[],
     },
 ];
@@ -84,7 +78,7 @@ impl Layout {
 
     /// The columns that must be there.
     pub(crate) fn required(&self) -> Vec<&'static str> {
-        [self.arrival, self.input, self.output].into_iter().chain(self.telling.iter().copied()).collect()
+        vec![self.arrival, self.input, self.output]
     }
 }
 
