@@ -19,7 +19,7 @@ fn section(shape: &Shape, level: usize) -> String {
     match shape.others {
         Others::Faults => {}
         Others::PassedOver => text += "\nOther keys are passed over.\n",
-        Others::Hold(value) => text += &format!("\nUnder names of your own: {}.\n", described(&value)),
+        Others::Hold(value) => text += &format!("\nUnder names of your own: {}.\n", described(value)),
     }
     for rule in shape.rules {
         text += &format!("\n{}\n", sentence(rule));
