@@ -15,11 +15,12 @@ mod instructions;
 mod marked;
 mod newcomer;
 mod python;
+mod python_package;
 mod validate;
 
 const USAGE: &str = "usage: cargo xtask <task>
 
-  test           format, lints, dependency fences, every test, the README's first command, pages in a browser, instructions
+  test           format, lints, dependency fences, every test, the README's first command, Python, pages in a browser, instructions
   validate       write anew what docs/validation.md says of recorded runs of vLLM
   instructions   count what a few commands execute, and compare with benches/instructions.toml
                  --accept           write what was counted there
@@ -67,6 +68,7 @@ fn test() -> Result<(), String> {
     // A test of every day tries the engine's properties on few cases.
     cargo_with(&[("PROPTEST_CASES", "1000")], &["test", "--package", "engine", "--test", "it", "--quiet"])?;
     cargo(&["run", "--release", "--quiet", "--", "run", "--quiet"])?;
+    python_package::test()?;
     browser::test()?;
     newcomer::test()?;
     instructions::instructions(&[])?;
