@@ -3,8 +3,10 @@
 //! Flags that LLMServingSim has keep its names and defaults, so that a command line carries over unchanged. Those of
 //! its flags that mean nothing here are known too, so that they can be refused by name.
 
+mod check;
 mod measured;
 mod network;
+mod trace;
 mod workload;
 
 use std::num::NonZeroU64;
@@ -13,15 +15,19 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::PossibleValuesParser;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use engine::Vllm;
 
 use crate::collective_command::Model;
 use crate::embedding::Given;
+use crate::schema_command::DOCUMENTS;
 
+pub(crate) use check::{CheckArgs, ToldArgs};
 pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ReportArgs, ToName};
 pub(crate) use network::{CollectiveArgs, ReplayArgs};
-pub(crate) use workload::{ConvertArgs, GenerateArgs, StatsArgs, TraceArgs, Workload, WorkloadCommand};
+pub(crate) use trace::TraceArgs;
+pub(crate) use workload::{ConvertArgs, GenerateArgs, ReadTraceArgs, StatsArgs, Workload, WorkloadCommand};
 
 /// Simulates LLM serving clusters: what every request sees, and what the cluster does.
 #[derive(Debug, Parser)]
@@ -36,7 +42,11 @@ pub(crate) enum Command {
     /// Run a cluster on a workload; without arguments, the built-in DP+EP mixture-of-experts example.
     // Of a flag given twice the last counts, as in LLMServingSim; a negative number is told to be one, not to be a flag.
     #[command(args_override_self = true, allow_negative_numbers = true)]
+    #[command(group = ArgGroup::new("own cluster").arg("cluster_config").requires("dataset"))]
     Run(Box<RunArgs>),
+    /// Read and check all that a run would, and explain the deployment: ranks, experts, memory, links, steps, load.
+    #[command(args_override_self = true, allow_negative_numbers = true)]
+    Check(Box<CheckArgs>),
     /// Fit what the host of vLLM's engine takes to measured runs, and write it as a preset.
     Calibrate(Box<CalibrateArgs>),
     /// List the built-in examples, or write their files out.
@@ -59,6 +69,27 @@ pub(crate) enum Command {
     /// Look at workloads, make some up, or take them from traces.
     #[command(subcommand)]
     Workload(Workload),
+    /// Print the JSON schema of a document that users write.
+    Schema {
+        /// Which document.
+        #[arg(value_name = "DOCUMENT", default_value = "cluster", value_parser = document_names())]
+        document: String,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands.
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for each command into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) write: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -158,7 +189,7 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "cluster_config")]
     pub(crate) example: Option<String>,
     /// The cluster: nodes, instances, links and memory (JSON).
-    #[arg(long, value_name = "FILE", requires = "dataset")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) cluster_config: Option<PathBuf>,
     /// The workload: one request or session a line (JSONL), or a row (Parquet, by its ending).
     #[arg(long, value_name = "FILE")]
@@ -354,6 +385,8 @@ pub(crate) struct OutputArgs {
     /// How node types are numbered: as LLMServingSim's fork of Chakra does, or as MLCommons does.
     #[arg(long, value_name = "SCHEMA", value_enum, default_value = "llmservingsim", requires = "chakra_dir")]
     pub(crate) chakra_schema: Schema,
+    #[command(flatten)]
+    pub(crate) trace: TraceArgs,
     /// Simulated seconds of a log interval: between two lines on the console, and two rows of the interval file.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = number)]
     pub(crate) log_interval: f64,
@@ -430,6 +463,10 @@ impl IntermediateFileArgs {
 /// Parts of vLLM's engine (`engine::Vllm` says what each is): all can be left out, and the plain core has none.
 fn part_names() -> PossibleValuesParser {
     PossibleValuesParser::new(Vllm::PLAIN.left_out())
+}
+
+fn document_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(DOCUMENTS.iter().map(|document| document.name))
 }
 
 fn dtype_names() -> PossibleValuesParser {

@@ -19,8 +19,9 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
             FromName::Queued => Some(Start::Queued),
         },
         to: match args.to {
-            ToName::Computed => FirstToken::Computed,
-            ToName::Delivered => FirstToken::Delivered,
+            ToName::Auto => None,
+            ToName::Computed => Some(FirstToken::Computed),
+            ToName::Delivered => Some(FirstToken::Delivered),
         },
         window: args.window,
     };

@@ -12,8 +12,8 @@ use clap::{ArgAction, CommandFactory, Parser};
 use config::Loaded;
 use diagnostics::{Fault, Faults};
 use engine::{
-    Deployment, FinishedRequest, Interval, Observer, RequestRouter, RunTotals, Simulation, StepDetails, Stuck, Wave,
-    WaveGraphs,
+    Deployment, FinishedRequest, Interval, LoadChange, NpuPart, Observer, RequestEvent, RequestRouter, RunTotals,
+    Simulation, StepDetails, Stuck, Wave, WaveGraphs,
 };
 use metrics::{IntervalResults, Layout, Summary};
 use units::{GroupId, InstanceId, Instant};
@@ -314,6 +314,22 @@ impl Observer for Both<'_> {
 
     fn graph_given(&mut self, instance: InstanceId, npu: u32, wave: u64, now: Instant) {
         self.console.graph_given(instance, npu, wave, now);
+    }
+
+    fn wants_activity(&self, group: GroupId, wave: u64, now: Instant) -> bool {
+        self.console.wants_activity(group, wave, now)
+    }
+
+    fn npu_part_ended(&mut self, part: &NpuPart<'_>) {
+        self.console.npu_part_ended(part);
+    }
+
+    fn request_event(&mut self, event: &RequestEvent) {
+        self.console.request_event(event);
+    }
+
+    fn load_changed(&mut self, change: &LoadChange) {
+        self.console.load_changed(change);
     }
 
     fn interval_ended(&mut self, interval: &Interval<'_>) {

@@ -8,12 +8,15 @@
 
 mod args;
 mod calibrate_command;
+mod check_command;
 mod collective_command;
 mod compare_command;
 mod console;
 mod embedding;
 mod examples_command;
 mod page;
+#[cfg(test)]
+mod pages;
 mod parquet;
 mod profile_command;
 mod recordings;
@@ -22,6 +25,7 @@ mod replay_command;
 mod report_command;
 mod run;
 mod schedule;
+mod schema_command;
 mod timings;
 mod traces;
 mod workload_command;
@@ -48,11 +52,15 @@ pub fn run_command<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>)
     };
     let outcome = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Check(args) => check_command::check(*args),
         Command::Calibrate(args) => calibrate_command::calibrate(&args),
         Command::Examples(args) => examples_command::examples(&args),
         Command::Profile(command) => profile_command::profile(&command),
         Command::Replay(args) => replay_command::replay(&args),
         Command::Collective(args) => collective_command::collective(&args),
+        Command::Schema { document } => schema_command::schema(&document),
+        Command::Completions { shell } => schema_command::completions(shell),
+        Command::Man(args) => schema_command::man(&args),
         Command::Compare(args) => compare_command::compare(&args),
         Command::Report(args) => report_command::report(&args),
         Command::Workload(command) => workload_command::workload(&command.0),

@@ -15,10 +15,9 @@ use workload::{Entries, ReadOptions, Workload};
 use crate::args::{EngineArgs, EngineName, Format, OutputArgs, RunArgs};
 use crate::console::{Console, OutputFiles};
 use crate::embedding::Text;
-use crate::parquet;
 use crate::refused::refused_flags;
 use crate::timings::Timings;
-use crate::{Failure, page, recordings, report_command};
+use crate::{Failure, page, parquet, recordings, report_command};
 
 /// Requests that don't fit are told one by one up to so many.
 const UNFIT_REQUESTS_MAX: usize = 20;
@@ -61,12 +60,16 @@ pub(crate) fn simulate(
     let mut layout = Layout::of(&loaded.deployment);
     layout.engine.preset = preset;
     let mut console = Console::new(&args.output, &layout, workload.num_requests, files);
-    let page_text = args.output.report.as_ref().map(|_| page::text(args, &loaded, &workload));
+    let page_text =
+        args.output.report.as_ref().map(|_| page::text(args, &loaded, layout.engine.preset.clone(), &workload));
     let has_token_ids = workload.has_token_ids;
     let mut entries = workload.into_entries();
     let mut simulation = Simulation::new(&loaded.deployment, entries.by_ref());
     if !has_token_ids {
         simulation = simulation.without_prefixes();
+    }
+    if args.output.trace.trace.is_some() {
+        simulation = simulation.telling_activity();
     }
     if let Some(routes) = routes {
         simulation = simulation.route_with(Box::new(routes));
@@ -119,6 +122,32 @@ impl Job {
     /// Reads all inputs, and tells all their faults at once. Up to `kept_bytes_max` bytes of entries stay in memory.
     pub(crate) fn prepare(args: &RunArgs, kept_bytes_max: usize) -> Result<Self, Faults> {
         let mut timings = Timings::begin();
+        let Read { loaded, workload, preset, routes } = Read::all(args, kept_bytes_max, &mut timings, &mut |_| ())?;
+        let workload = workload.expect("a cluster file requires a workload");
+        // The output comes last, so that nothing is created for a run that can't be.
+        let files = OutputFiles::create(&args.output, &loaded.deployment)?;
+        timings.end("workload");
+        Ok(Self { loaded, workload, preset, routes, files, timings })
+    }
+}
+
+/// What the inputs come to.
+pub(crate) struct Read {
+    pub(crate) loaded: Loaded,
+    /// `None` where none is named.
+    pub(crate) workload: Option<Workload>,
+    pub(crate) preset: Option<String>,
+    routes: Option<RoutingTable>,
+}
+
+impl Read {
+    /// Reads all inputs, and tells all their faults at once. `each` sees every entry of the workload.
+    pub(crate) fn all(
+        args: &RunArgs,
+        kept_bytes_max: usize,
+        timings: &mut Timings,
+        each: &mut dyn FnMut(&Entry),
+    ) -> Result<Self, Faults> {
         let mut faults = refused_flags(args);
         let Some(example) = keep(example(args).map_err(Faults::from), &mut faults) else { return Err(faults) };
         check_outputs(args, &mut faults);
@@ -128,8 +157,15 @@ impl Job {
             keep(recordings::route_experts(path, &mut loaded.deployment), &mut faults);
         }
         timings.end("cluster and operator times");
-        let (workload, unfit) = read_workload(args, example, loaded.as_ref(), kept_bytes_max);
-        let mut workload = keep(workload, &mut faults);
+        let mut unfit = Faults::new();
+        let mut workload = match Named::of(args, example) {
+            Some(named) => {
+                let (workload, those_unfit) = read_workload(args, &named, loaded.as_ref(), kept_bytes_max, each);
+                unfit = those_unfit;
+                keep(workload, &mut faults)
+            }
+            None => None,
+        };
         if let (Some(path), Some(workload)) = (&args.input.arrivals_from, &mut workload) {
             keep(recordings::replay_arrivals(path, workload), &mut faults);
         }
@@ -140,11 +176,27 @@ impl Job {
                 routes = keep(recordings::read_routes(path, &loaded.deployment, workload.num_requests), &mut faults);
             }
         }
-        // The output comes last, so that nothing is created for a run that can't be.
-        let (Some(loaded), Some(workload), true) = (loaded, workload, faults.is_empty()) else { return Err(faults) };
-        let files = OutputFiles::create(&args.output, &loaded.deployment)?;
-        timings.end("workload");
-        Ok(Self { loaded, workload, preset, routes, files, timings })
+        let (Some(loaded), true) = (loaded, faults.is_empty()) else { return Err(faults) };
+        Ok(Self { loaded, workload, preset, routes })
+    }
+}
+
+/// The workload that is asked for.
+enum Named<'a> {
+    File(&'a Path),
+    Text { name: &'a str, text: &'a str },
+}
+
+impl<'a> Named<'a> {
+    fn of(args: &'a RunArgs, example: Option<&Example>) -> Option<Self> {
+        match (&args.input.given.workload, &args.input.dataset, example) {
+            (Some(Text { name, text }), ..) => Some(Named::Text { name, text }),
+            (None, Some(path), _) => Some(Named::File(path)),
+            (None, None, Some(example)) => {
+                Some(Named::Text { name: example.workload.name, text: example.workload.text })
+            }
+            (None, None, None) => None,
+        }
     }
 }
 
@@ -154,8 +206,9 @@ fn keep<T>(result: Result<T, Faults>, faults: &mut Faults) -> Option<T> {
 
 /// Results must not replace what they come from.
 fn check_outputs(args: &RunArgs, faults: &mut Faults) {
-    let OutputArgs { output, interval_output, report, .. } = &args.output;
-    let outputs = [("--output", output), ("--interval-output", interval_output), ("--report", report)];
+    let OutputArgs { output, interval_output, report, trace, .. } = &args.output;
+    let outputs =
+        [("--output", output), ("--interval-output", interval_output), ("--report", report), ("--trace", &trace.trace)];
     for (flag, path) in outputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?))) {
         check_output(flag, path, args, faults);
     }
@@ -308,9 +361,10 @@ fn policy<T: std::str::FromStr + Default>(name: &str) -> T {
 /// The workload, and those of its requests that `loaded` could never finish.
 fn read_workload(
     args: &RunArgs,
-    example: Option<&Example>,
+    named: &Named<'_>,
     loaded: Option<&Loaded>,
     kept_bytes_max: usize,
+    each: &mut dyn FnMut(&Entry),
 ) -> (Result<Workload, Faults>, Faults) {
     let has_prefix_caches =
         |loaded: &Loaded| loaded.deployment.instances.iter().any(|instance| instance.kv.prefix_caching);
@@ -323,22 +377,17 @@ fn read_workload(
         limits: loaded.map(|loaded| WorkloadLimits::of(&loaded.deployment)),
         ..UnfitRequests::default()
     };
-    let (source, workload) = match (&args.input.given.workload, &args.input.dataset, example) {
-        (Some(Text { name, text }), _, _) => {
-            let workload = workload::read_str(name, text, &options, &mut |entry| unfit.check(name, entry));
-            (name.clone(), workload)
-        }
-        (None, Some(path), _) => {
-            let source = path.display().to_string();
-            let workload = parquet::read_workload(path, &options, &mut |entry| unfit.check(&source, entry));
-            (source, workload)
-        }
-        (None, None, Some(example)) => {
-            let TextFile { name, text } = example.workload;
-            let workload = workload::read_str(name, text, &options, &mut |entry| unfit.check(name, entry));
-            (name.to_owned(), workload)
-        }
-        (None, None, None) => unreachable!("a cluster file requires a workload"),
+    let source = match named {
+        Named::File(path) => path.display().to_string(),
+        Named::Text { name, .. } => (*name).to_owned(),
+    };
+    let mut each = |entry: &Entry| {
+        unfit.check(&source, entry);
+        each(entry);
+    };
+    let workload = match named {
+        Named::File(path) => parquet::read_workload(path, &options, &mut each),
+        Named::Text { name, text } => workload::read_str(name, text, &options, &mut each),
     };
     (workload, unfit.into_faults(&source))
 }

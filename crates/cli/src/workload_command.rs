@@ -13,7 +13,7 @@ use traffic::{
 };
 
 use crate::Failure;
-use crate::args::{ConvertArgs, Format, GenerateArgs, StatsArgs, TraceArgs, WorkloadCommand};
+use crate::args::{ConvertArgs, Format, GenerateArgs, ReadTraceArgs, StatsArgs, WorkloadCommand};
 
 pub(crate) fn workload(command: &WorkloadCommand) -> Result<(), Failure> {
     match command {
@@ -52,7 +52,7 @@ fn terminal_width() -> usize {
     size.map_or(80, |(terminal_size::Width(width), _)| usize::from(width).max(40))
 }
 
-fn read_options(args: &TraceArgs) -> ReadOptions {
+fn read_options(args: &ReadTraceArgs) -> ReadOptions {
     ReadOptions {
         format: args.from,
         conversations: args.conversations,
@@ -87,7 +87,7 @@ fn generate(args: &GenerateArgs) -> Result<(), Failure> {
     };
     let mut generator = Generator::new(&recipe)?;
     let mut output = Output::new(args.output.as_deref())?;
-    while let Some(item) = generator.next() {
+    for item in generator.by_ref() {
         output.write(&item)?;
     }
     if generator.finish()? == 0 {
@@ -114,7 +114,7 @@ fn convert(args: &ConvertArgs) -> Result<(), Failure> {
     };
     let mut converter = Converter::new(Trace::open(&args.file, &options)?, conversion)?;
     let mut output = Output::new(args.output.as_deref())?;
-    while let Some(item) = converter.next() {
+    for item in converter.by_ref() {
         output.write(&item)?;
     }
     let (_, notes) = converter.finish()?;

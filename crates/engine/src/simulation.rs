@@ -60,6 +60,20 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
         self
     }
 
+    /// Has the observer told what requests and NPUs do ([`Observer::wants_activity`]).
+    ///
+    /// # Panics
+    /// When the run has begun.
+    pub fn telling_activity(mut self) -> Self {
+        self.cluster.tell_activity();
+        match &mut self.clock {
+            Clock::Exact(_) | Clock::Staged(_) => {}
+            Clock::Detailed(clock) => clock.watch(),
+            Clock::Polled(clock) => clock.watch(self.cluster.deployment),
+        }
+        self
+    }
+
     /// Goes on to the next instant at which anything happens; false when nothing is left to happen.
     pub fn step(&mut self, observer: &mut dyn Observer) -> bool {
         match &mut self.clock {

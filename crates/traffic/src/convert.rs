@@ -78,36 +78,6 @@ impl Converter {
         })
     }
 
-    /// The next item; `None` after the last.
-    pub fn next(&mut self) -> Option<Item> {
-        if self.conversion.limit == Some(self.num) || !self.faults.is_empty() {
-            return None;
-        }
-        loop {
-            let mut item = self.trace.next()?;
-            self.num_read += 1;
-            if let Some(arrival_ns) = item.arrival_ns {
-                let Some(ns) = self.in_window(arrival_ns) else { continue };
-                item.arrival_ns = Some(ns);
-            }
-            if let Some(arrivals) = &mut self.arrivals {
-                item.arrival_ns = arrivals.next();
-            }
-            let Some(arrival_ns) = item.arrival_ns else {
-                self.faults.push(self.no_arrival());
-                return None;
-            };
-            self.num_disordered += u64::from(arrival_ns < self.last_ns);
-            self.last_ns = arrival_ns;
-            if let Some(times) = &mut self.tool_times {
-                let between = item.calls.len() - 1;
-                item.calls[..between].iter_mut().for_each(|call| call.tool_time = times.draw());
-            }
-            self.num += 1;
-            return Some(item);
-        }
-    }
-
     /// A time of the trace on the workload's clock, if it is one that is wanted.
     fn in_window(&mut self, arrival_ns: u64) -> Option<u64> {
         let origin_ns = *self.origin_ns.get_or_insert(arrival_ns);
@@ -165,5 +135,38 @@ impl Converter {
             ));
         }
         faults.into_result((self.num, notes))
+    }
+}
+
+impl Iterator for Converter {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        if self.conversion.limit == Some(self.num) || !self.faults.is_empty() {
+            return None;
+        }
+        loop {
+            let mut item = self.trace.next()?;
+            self.num_read += 1;
+            if let Some(arrival_ns) = item.arrival_ns {
+                let Some(ns) = self.in_window(arrival_ns) else { continue };
+                item.arrival_ns = Some(ns);
+            }
+            if let Some(arrivals) = &mut self.arrivals {
+                item.arrival_ns = arrivals.next();
+            }
+            let Some(arrival_ns) = item.arrival_ns else {
+                self.faults.push(self.no_arrival());
+                return None;
+            };
+            self.num_disordered += u64::from(arrival_ns < self.last_ns);
+            self.last_ns = arrival_ns;
+            if let Some(times) = &mut self.tool_times {
+                let between = item.calls.len() - 1;
+                item.calls[..between].iter_mut().for_each(|call| call.tool_time = times.draw());
+            }
+            self.num += 1;
+            return Some(item);
+        }
     }
 }

@@ -177,18 +177,6 @@ impl Trace {
         self.format
     }
 
-    /// The next request or session, on the trace's own clock; `None` after the last. What is at fault is left out, and
-    /// told by [`finish`](Self::finish).
-    pub fn next(&mut self) -> Option<Item> {
-        if self.is_over {
-            return None;
-        }
-        let item = self.source.next(&mut self.faults);
-        self.is_over = item.is_none();
-        self.num_items += u64::from(item.is_some());
-        item
-    }
-
     /// To be asked after the last item that is wanted: what was odd.
     ///
     /// # Errors
@@ -199,6 +187,22 @@ impl Trace {
             self.faults.whole(format!("no requests in the {} trace", self.format));
         }
         self.faults.into_result(notes)
+    }
+}
+
+/// Requests and sessions on the trace's own clock. What is at fault is left out, and told by
+/// [`finish`](Trace::finish).
+impl Iterator for Trace {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        if self.is_over {
+            return None;
+        }
+        let item = self.source.next(&mut self.faults);
+        self.is_over = item.is_none();
+        self.num_items += u64::from(item.is_some());
+        item
     }
 }
 

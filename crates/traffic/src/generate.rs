@@ -263,26 +263,6 @@ impl Generator {
         })
     }
 
-    /// The next request or session; `None` after the last.
-    pub fn next(&mut self) -> Option<Item> {
-        if self.is_over || self.num_max == Some(self.num) {
-            return None;
-        }
-        let arrival = self.arrivals.next().filter(|ns| self.end_ns.is_none_or(|end_ns| *ns < end_ns));
-        let Some(arrival_ns) = arrival else {
-            self.is_over = true;
-            return None;
-        };
-        let number = self.num;
-        self.num += 1;
-        let first = self.first_call(number);
-        if self.sessions.is_none() {
-            return Some(Item::plain(Some(arrival_ns), first));
-        }
-        let calls = self.calls(number, first);
-        Some(Item { arrival_ns: Some(arrival_ns), session_id: Some(format!("s{number}")), calls })
-    }
-
     fn first_call(&mut self, number: u64) -> Call {
         let (input_tokens, output_tokens) = self.lengths.draw();
         let mut call = Call { output_tokens, ..Call::default() };
@@ -341,6 +321,30 @@ impl Generator {
             }
             _ => Ok(self.num),
         }
+    }
+}
+
+/// Requests or sessions in order of arrival.
+impl Iterator for Generator {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        if self.is_over || self.num_max == Some(self.num) {
+            return None;
+        }
+        let arrival = self.arrivals.next().filter(|ns| self.end_ns.is_none_or(|end_ns| *ns < end_ns));
+        let Some(arrival_ns) = arrival else {
+            self.is_over = true;
+            return None;
+        };
+        let number = self.num;
+        self.num += 1;
+        let first = self.first_call(number);
+        if self.sessions.is_none() {
+            return Some(Item::plain(Some(arrival_ns), first));
+        }
+        let calls = self.calls(number, first);
+        Some(Item { arrival_ns: Some(arrival_ns), session_id: Some(format!("s{number}")), calls })
     }
 }
 

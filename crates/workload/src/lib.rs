@@ -21,6 +21,7 @@ mod lines;
 mod read;
 mod routes;
 mod scan;
+pub mod schema;
 mod usual;
 mod workload;
 

@@ -15,6 +15,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("chakra", &["units", "network", "engine", "serde_json", "config"]),
     ("latency", &["network", "kvcache", "moe", "engine", "config"]),
     ("engine", &["config", "workload", "metrics", "report", "clap", "rayon"]),
+    ("explain", &["config", "workload", "metrics", "report", "documents", "serde_json", "clap"]),
     ("calibrate", &["config", "workload", "metrics", "report", "clap"]),
     ("metrics", &["config", "workload", "report", "clap"]),
     ("workload", &["config", "metrics", "report", "clap"]),

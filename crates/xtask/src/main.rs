@@ -21,6 +21,9 @@ mod validate;
 const USAGE: &str = "usage: cargo xtask <task>
 
   test           format, lints, dependency fences, every test, the README's first command, Python, pages in a browser, instructions
+  test           format, lints, dependency fences, every test, the README's first command, pages in a browser, instructions
+  test           format, lints, dependency fences, every test, the README's first command, instructions
+  docs           write docs/reference anew, which is made from the code
   validate       write anew what docs/validation.md says of recorded runs of vLLM
   instructions   count what a few commands execute, and compare with benches/instructions.toml
                  --accept           write what was counted there
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     let outcome = match args.split_first().map(|(task, rest)| (task.as_str(), rest)) {
         Some(("test", _)) => test(),
+        Some(("docs", _)) => docs(),
         Some(("validate", _)) => needed_reference_dir().and_then(|dir| validate::validate(&dir, false)),
         Some(("instructions", rest)) => instructions::instructions(rest),
         Some(("bench", rest)) => needed_reference_dir().and_then(|dir| bench::bench(&dir, rest)),
@@ -83,6 +87,12 @@ fn test() -> Result<(), String> {
         ),
     }
     Ok(())
+}
+
+/// Has the test that holds the pages of docs/reference to the code write them.
+fn docs() -> Result<(), String> {
+    let test = ["test", "--package", "cli", "--lib", "--quiet", "pages::pages_are_up_to_date"];
+    cargo_with(&[("SERVINGSIM_WRITE_PAGES", "1")], &test)
 }
 
 /// Where the reference data is, if it is there; the same places as `testkit::reference_dir`.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What is installed: the reader and writer of Chakra traces that ours is compared with, and readers and writers of
-/// Parquet files.
-const PACKAGES: [&str; 5] = ["protobuf==7.36.2", "pyarrow==26.0.1", "polars==2.1.0", "pandas==3.1.1", "duckdb==2.0.1"];
+/// Parquet files, and a validator of JSON schemas.
+const PACKAGES: [&str; 6] =
+    ["protobuf==7.36.2", "pyarrow==25.0.1", "polars==1.44.2", "pandas==2.3.3", "duckdb==1.4.3", "jsonschema==4.26.0"];
 
 /// The interpreter of the virtual environment `python` in the target folder, with these packages.
 pub(crate) fn set_up() -> Result<String, String> {

@@ -176,7 +176,7 @@ impl Work {
         let _ = writeln!(text, "The preset `{PRESET}`, fitted to the two runs so marked:\n\n```json\n{preset}```\n");
         let _ = writeln!(
             text,
-            "Fitted to all runs but one, and the mean error of the one left out:\n\n```\n{left_out}```\n"
+            "Fitted to all runs but one, and the mean error of the one left out:\n\n```text\n{left_out}```\n"
         );
         Ok(())
     }

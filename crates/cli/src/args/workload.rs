@@ -54,7 +54,7 @@ pub(crate) struct StatsArgs {
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) trace: TraceArgs,
+    pub(crate) trace: ReadTraceArgs,
     /// Take in only so many requests and sessions of each file.
     #[arg(long, value_name = "N", value_parser = whole_number::<u64>)]
     pub(crate) limit: Option<u64>,
@@ -71,7 +71,7 @@ pub(crate) struct StatsArgs {
 
 /// How traces are read.
 #[derive(Debug, Args)]
-pub(crate) struct TraceArgs {
+pub(crate) struct ReadTraceArgs {
     /// The trace's format: workload, azure, burstgpt, splitwise, vidur, mooncake, sharegpt or vllm [default: as the file
     /// shows].
     #[arg(long, value_name = "FORMAT")]
@@ -145,7 +145,7 @@ pub(crate) struct ConvertArgs {
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     #[command(flatten)]
-    pub(crate) trace: TraceArgs,
+    pub(crate) trace: ReadTraceArgs,
     /// Leave token ids out; no prefix is shared then.
     #[arg(long)]
     pub(crate) no_token_ids: bool,

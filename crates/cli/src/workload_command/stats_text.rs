@@ -9,7 +9,7 @@ pub(super) fn text(all: &[Stats], width: usize) -> String {
 }
 
 fn one(stats: &Stats, width: usize) -> String {
-    let mut parts = vec![totals(stats), spreads(stats)];
+    let mut parts = vec![totals(stats), spreads(stats, width)];
     for (name, counts) in [("Input tokens", &stats.input_tokens), ("Output tokens", &stats.output_tokens)] {
         parts.push(histogram(name, counts, width));
     }
@@ -80,13 +80,23 @@ fn significant(number: f64) -> String {
     text.to_owned()
 }
 
-fn spreads(stats: &Stats) -> String {
+/// Below this width, two columns are left out of the table of lengths.
+const WHOLE_TABLE: usize = 75;
+
+fn spreads(stats: &Stats, width: usize) -> String {
     let mut rows = vec![row(["", "mean", "deviation", "min", "P10", "median", "P90", "P99", "max"])];
     rows.push(spread("Input tokens", &stats.input_tokens));
     rows.push(spread("Output tokens", &stats.output_tokens));
     if let Some(sessions) = &stats.sessions {
         rows.push(spread("Calls", &sessions.calls));
         rows.extend(tool_times(sessions));
+    }
+    if width < WHOLE_TABLE {
+        // The deviation, and the 10th percentile.
+        for row in &mut rows {
+            row.remove(4);
+            row.remove(2);
+        }
     }
     columns(&rows, 1)
 }

@@ -112,6 +112,13 @@ impl AttentionGrid {
         times_ns.map(whole_ns)
     }
 
+    /// The largest value of each axis: prefill tokens, history, decodes, KV of each.
+    pub(crate) fn last(&self) -> [u64; 4] {
+        let last = |axis: &[u32]| u64::from(axis.last().copied().unwrap_or(0));
+        let [history, kv] = self.sheets.last();
+        [last(&self.prefill_axis), history, last(&self.decodes_axis), kv]
+    }
+
     fn place(&self, shape: [u64; 3], kv: [u64; 2]) -> Place {
         let [prefill, history, decodes] = shape;
         let prefill = Bracket::of(&self.prefill_axis, prefill);

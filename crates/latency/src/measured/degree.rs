@@ -233,6 +233,12 @@ impl Experts {
         (!rows.0.is_empty()).then(|| Self(rows.0.into_sheets().1))
     }
 
+    /// Most tokens, and most active experts.
+    pub(crate) fn last(&self) -> [u64; 2] {
+        let [active, tokens] = self.0.last();
+        [tokens, active]
+    }
+
     /// The time in whole ns of `tokens` tokens on `active` experts: along the tokens first, then between experts.
     pub(crate) fn time_ns(&self, tokens: u64, active: u64) -> u64 {
         whole_ns(self.0.time_ns(0, active, tokens))

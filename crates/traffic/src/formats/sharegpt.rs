@@ -102,7 +102,7 @@ impl Elements {
                     self.input.skip(1);
                     byte = self.input.peek_filled().map_err(unreadable)?;
                     if byte == Some(b']') {
-                        return self.end_of_array().map_err(unreadable);
+                        return self.end_of_array();
                     }
                 }
                 return expect_object(byte);
@@ -111,7 +111,7 @@ impl Elements {
         match byte {
             None if in_array => Err("the file ends inside the array: is it cut off?".to_owned()),
             None => Ok(false),
-            Some(b']') if in_array => self.end_of_array().map_err(unreadable),
+            Some(b']') if in_array => self.end_of_array(),
             Some(b',') if in_array => {
                 self.input.skip(1);
                 expect_object(self.input.peek_filled().map_err(unreadable)?)
@@ -123,11 +123,12 @@ impl Elements {
         }
     }
 
-    fn end_of_array(&mut self) -> io::Result<bool> {
+    fn end_of_array(&mut self) -> Result<bool, String> {
         self.input.skip(1);
-        match self.input.peek_filled()? {
-            None => Ok(false),
-            Some(_) => Err(io::Error::other("there is more after the end of the array")),
+        match self.input.peek_filled() {
+            Ok(None) => Ok(false),
+            Ok(Some(_)) => Err("there is more after the end of the array".to_owned()),
+            Err(error) => Err(format!("can't be read: {error}")),
         }
     }
 

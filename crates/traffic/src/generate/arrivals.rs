@@ -147,7 +147,7 @@ enum Source {
     Gamma { mean_s: f64, shape: f64, now_s: f64, stream: Stream },
     OnOff(Phases),
     AtOnce,
-    Replay(samples::Times),
+    Replay(Box<samples::Times>),
 }
 
 impl Arrivals {
@@ -162,7 +162,7 @@ impl Arrivals {
             &Kind::Gamma { per_s, shape } => Source::Gamma { mean_s: per_s.recip(), shape, now_s: 0.0, stream },
             Kind::OnOff(on_off) => Source::OnOff(Phases::new(*on_off, stream, Stream::new(seed, "phases"))),
             Kind::AtOnce => Source::AtOnce,
-            Kind::Replay { path, column } => Source::Replay(samples::Times::open(path, column.as_ref())?),
+            Kind::Replay { path, column } => Source::Replay(Box::new(samples::Times::open(path, column.as_ref())?)),
         };
         Ok(Self { source, scale })
     }

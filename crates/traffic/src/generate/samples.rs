@@ -42,7 +42,7 @@ pub(super) fn lengths(path: &Path, column: Option<&str>, side: Side) -> Result<V
 pub(super) fn pairs(path: &Path) -> Result<Vec<(u32, u32)>, Faults> {
     let mut trace = Trace::open(path, &options())?;
     let mut pairs = Vec::new();
-    while let Some(item) = trace.next() {
+    for item in trace.by_ref() {
         pairs.extend(item.calls.iter().map(|call| (call.input_tokens as u32, call.output_tokens as u32)));
     }
     trace.finish()?;
@@ -69,7 +69,7 @@ pub(super) struct Times {
 #[derive(Debug)]
 enum Source {
     Trace(Box<Trace>),
-    Column(Values, u32),
+    Column(Box<Values>, u32),
 }
 
 impl Times {
@@ -78,7 +78,7 @@ impl Times {
         let (source, faults, origin_ns) = match column {
             Some(Column { name, unit_power }) => {
                 let (values, faults) = values(path, name)?;
-                (Source::Column(values, *unit_power), faults, None)
+                (Source::Column(Box::new(values), *unit_power), faults, None)
             }
             None => {
                 let trace = Trace::open(path, &options())?;

@@ -33,7 +33,7 @@ fn with_sessions(calls: &str) -> Recipe {
 
 fn items(recipe: &Recipe) -> Vec<Item> {
     let mut generator = Generator::new(recipe).unwrap_or_else(|faults| panic!("{faults}"));
-    let items: Vec<Item> = std::iter::from_fn(|| generator.next()).collect();
+    let items: Vec<Item> = generator.by_ref().collect();
     assert_eq!(generator.finish(), Ok(items.len() as u64));
     items
 }
@@ -176,7 +176,7 @@ fn lengths_and_arrivals_out_of_files() {
     assert_eq!(replay(format!("replay:{file},column=TIMESTAMP")), [0, 500_000_000, 2_000_000_000]);
     let too_many = Recipe { arrivals: format!("replay:{file}").parse().unwrap(), num_requests: Some(4), ..recipe() };
     let mut generator = Generator::new(&too_many).unwrap();
-    while generator.next().is_some() {}
+    generator.by_ref().for_each(drop);
     let fault = generator.finish().unwrap_err().to_string();
     assert!(fault.contains("4 are wanted, and there are 3 arrivals"), "{fault}");
 }
