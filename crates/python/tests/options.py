@@ -26,6 +26,8 @@ TYPES = {
     "NAME": "str",
     "NAME|FILE": PATH,
     "ID": "str",
+    "FROM..TO": "str",
+    "FIRST..LAST": "str",
     "TOKENS,…": "Sequence[int] | str",
     "PART,…": "Sequence[str] | str",
     "N-M,…": "Sequence[int | str] | str",

@@ -98,6 +98,12 @@ def test_sessions_of_dataclasses_leave_out_what_is_not_there() -> None:
     assert servingsim.run(workload=[session]).summary.requests == 2
 
 
+def test_parquet(plain: list[dict[str, Any]], tmp_path: Path) -> None:
+    path = tmp_path / "workload.parquet"
+    polars.DataFrame(plain).write_parquet(path)
+    assert servingsim.run(workload=path).to_json() == servingsim.run(workload=plain).to_json()
+
+
 def test_num_reqs(plain: list[dict[str, Any]]) -> None:
     assert servingsim.run(workload=plain, num_reqs=7).to_json() == servingsim.run(workload=plain[:7]).to_json()
 

@@ -209,6 +209,17 @@ def test_the_summary_has_all_of_the_json(options: Any) -> None:
     check(ours, expected, "$")
 
 
+def test_a_page_tells_what_ran(tmp_path: Path) -> None:
+    cluster = servingsim.examples()["moe-dp-ep"].cluster
+    path = tmp_path / "page.html"
+    requests = [servingsim.Request(100, 10)]
+    expected = servingsim.run(cluster, requests).to_json()
+    ran = servingsim.run(cluster, requests, report=path, request_routing_policy=lambda request, instances: 0)
+    assert ran.to_json() == expected
+    page = path.read_text()
+    assert "cluster · requests" in page and "CUSTOM" in page
+
+
 def test_power() -> None:
     cluster = servingsim.examples()["moe-dp-ep"].cluster
     cluster["nodes"][0]["power"] = POWER

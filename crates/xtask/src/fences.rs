@@ -25,7 +25,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("tables", &["config", "workload", "report", "clap", "parquet"]),
     ("columnar", &["config", "calibrate", "clap"]),
     // As it is built where nothing else is asked for.
-    ("cli", &[]),
+    ("cli", &["pyo3"]),
 ];
 
 /// Columns in memory and in files, which take long to build.

@@ -15,10 +15,12 @@ mod instructions;
 mod marked;
 mod newcomer;
 mod python;
+mod python_package;
 mod validate;
 
 const USAGE: &str = "usage: cargo xtask <task>
 
+  test           format, lints, dependency fences, every test, the README's first command, Python, pages in a browser, instructions
   test           format, lints, dependency fences, every test, the README's first command, pages in a browser, instructions
   test           format, lints, dependency fences, every test, the README's first command, instructions
   docs           write docs/reference anew, which is made from the code
@@ -70,6 +72,7 @@ fn test() -> Result<(), String> {
     // A test of every day tries the engine's properties on few cases.
     cargo_with(&[("PROPTEST_CASES", "1000")], &["test", "--package", "engine", "--test", "it", "--quiet"])?;
     cargo(&["run", "--release", "--quiet", "--", "run", "--quiet"])?;
+    python_package::test()?;
     browser::test()?;
     newcomer::test()?;
     instructions::instructions(&[])?;

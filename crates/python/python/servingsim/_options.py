@@ -158,7 +158,7 @@ class Options(TypedDict, total=False):
     """How the network is simulated."""
 
     output: str | os.PathLike[str] | None
-    """Write one row a request to this file (CSV)."""
+    """Write one row a request to this file (CSV; Parquet where it ends in .parquet)."""
 
     output_stamps: bool | None
     """Add to the rows of `--output` when the engine saw a request, first put it into a batch and had its first token,
@@ -168,7 +168,12 @@ class Options(TypedDict, total=False):
     """Leave the inter-token latencies of each request out of `--output`; they are most of the file."""
 
     interval_output: str | os.PathLike[str] | None
-    """Write what instances, groups and nodes did in each log interval to this file (CSV)."""
+    """Write what instances, groups and nodes did in each log interval to this file (CSV; Parquet where it ends in
+    .parquet)."""
+
+    report: str | os.PathLike[str] | None
+    """Write everything onto one page that draws it (HTML): what happened over time, latencies, where steps spend their
+    time, who waited for whom, every request."""
 
     chakra_dir: str | os.PathLike[str] | None
     """Write Chakra traces of the steps into this folder, which must be empty or not there, with what they can be
