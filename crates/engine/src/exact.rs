@@ -195,13 +195,22 @@ impl<'d> ExactClock<'d> {
         if *remaining == 0 {
             self.events.push(*latest, Kind::StepDone { instance: member.instance }.into());
         }
-        if let Some(told) = &mut clock.told[wave] {
-            let (output, npu) = ((Moved::Output, member.host, clock.output_bytes[wave]), rank % clock.ranks_per_member);
-            told.access(rank, (now, stored), output, &self.deployment.memory);
-            // Another wave may be under way already.
-            let end = if self.deployment.options.engine.is_asynchronous() { now } else { stored };
-            told.end(rank, (member.instance, npu as u32), end, &mut self.parts);
+        if clock.told[wave].is_some() {
+            self.tell_store(group, rank, (now, stored), wave);
         }
+    }
+
+    /// Tells that a rank stores its output, with which it is through.
+    #[cold]
+    fn tell_store(&mut self, group: GroupId, rank: usize, (now, stored): (Instant, Instant), wave: usize) {
+        let clock = &mut self.groups[group.index()];
+        let member = &clock.members[rank / clock.ranks_per_member];
+        let Some(told) = &mut clock.told[wave] else { return };
+        let (output, npu) = ((Moved::Output, member.host, clock.output_bytes[wave]), rank % clock.ranks_per_member);
+        told.access(rank, (now, stored), output, &self.deployment.memory);
+        // Another wave may be under way already.
+        let end = if self.deployment.options.engine.is_asynchronous() { now } else { stored };
+        told.end(rank, (member.instance, npu as u32), end, &mut self.parts);
     }
 
     fn start_wave(&mut self, group: GroupId, passes: &[ForwardPass], now: Instant, is_told: bool) {
@@ -219,13 +228,9 @@ impl<'d> ExactClock<'d> {
                 };
                 let input = self.memory.serve(member.host, now, pass.input_bytes());
                 if let Some(told) = &mut told {
-                    let (prefixes, input_bytes) = (pass.recall_bytes, pass.input_bytes());
-                    told.begin(rank, now.max(*at));
-                    if prefixes > 0 {
-                        let moved = (Moved::Prefixes, member.recall_from, prefixes);
-                        told.access(rank, (now, recalled), moved, &self.deployment.memory);
-                    }
-                    told.access(rank, (now, input), (Moved::Input, member.host, input_bytes), &self.deployment.memory);
+                    let prefixes = (recalled, (Moved::Prefixes, member.recall_from, pass.recall_bytes));
+                    let input = (input, (Moved::Input, member.host, pass.input_bytes()));
+                    told.take_up(rank, (now, *at), prefixes, input, &self.deployment.memory);
                     rank += 1;
                 }
                 *at = recalled.max(input).max(*at);

@@ -14,6 +14,9 @@ pub(crate) struct WaveParts {
     parts: Vec<Part>,
 }
 
+/// What is moved, from where or to where, and how many bytes.
+type Access = (Moved, Location, u64);
+
 #[derive(Debug, Default)]
 struct Part {
     begin: Instant,
@@ -45,6 +48,24 @@ impl WaveParts {
         self.parts[npu].begin = now;
     }
 
+    /// An NPU that is free from `free` on takes its part up at `now`: it is done with loading prefixes, if there are any, and
+    /// its input at these times.
+    #[cold]
+    pub(crate) fn take_up(
+        &mut self,
+        npu: usize,
+        (now, free): (Instant, Instant),
+        (recalled, prefixes): (Instant, Access),
+        (loaded, input): (Instant, Access),
+        memory: &Memory,
+    ) {
+        self.begin(npu, now.max(free));
+        if prefixes.2 > 0 {
+            self.access(npu, (now, recalled), prefixes, memory);
+        }
+        self.access(npu, (now, loaded), input, memory);
+    }
+
     /// When an NPU took its part up.
     pub(crate) fn begun(&self, npu: usize) -> Instant {
         self.parts[npu].begin
@@ -67,7 +88,7 @@ impl WaveParts {
         &mut self,
         npu: usize,
         (now, done): (Instant, Instant),
-        (moved, location, bytes): (Moved, Location, u64),
+        (moved, location, bytes): Access,
         memory: &Memory,
     ) {
         let time = memory.access_time(location, bytes);

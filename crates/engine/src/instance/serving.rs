@@ -292,16 +292,15 @@ impl Instance<'_> {
         sequence.computed_tokens += tokens;
         sequence.batches_in_flight += 1;
         let yields = sequence.computed_tokens == sequence.reached_tokens + sequence.tokens_in_flight;
-        if self.notes.is_some() {
-            let id = sequence.id;
-            self.note(id, RequestMoment::Scheduled { batch: batch.number, tokens, history, completes: yields });
-        }
-        let sequence = &mut self.sequences[key];
         if yields && self.plans_ahead {
             sequence.tokens_in_flight += 1;
         }
         if yields && self.keeps_step && self.spec.role != Role::Prefill {
             self.leave_alone(key, batch.number);
+        }
+        if self.notes.is_some() {
+            let what = RequestMoment::Scheduled { batch: batch.number, tokens, history, completes: yields };
+            self.note(self.sequences[key].id, what);
         }
     }
 
