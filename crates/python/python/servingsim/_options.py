@@ -185,6 +185,20 @@ class Options(TypedDict, total=False):
     chakra_schema: Literal["llmservingsim", "mlcommons"] | None
     """How node types are numbered: as LLMServingSim's fork of Chakra does, or as MLCommons does."""
 
+    trace: str | os.PathLike[str] | None
+    """Write who did what when to this file, for Perfetto's page (ui.perfetto.dev): requests, batches, NPUs, counters.
+    Compressed if the name ends with `.gz`."""
+
+    trace_window: str | None
+    """Of the run, only so much simulated time, such as `1.5s..2s`, `..500ms` or `30s..`."""
+
+    trace_steps: str | None
+    """Of the run, only these steps of each group, counted from 0, such as `100..120`, the last one included."""
+
+    trace_level: Literal["requests", "steps", "layers"] | None
+    """In what detail: requests and counters; batches and steps of NPUs as well; layers, collectives, memory accesses
+    and waits of NPUs as well [default: steps, and layers with --trace-window or --trace-steps]."""
+
     log_interval: float | None
     """Simulated seconds of a log interval: between two lines on the console, and two rows of the interval file."""
 
