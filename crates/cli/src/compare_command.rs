@@ -7,6 +7,7 @@ use diagnostics::Faults;
 use report::{Page, PageRun};
 
 use crate::args::{CompareArgs, Format, FromName, ToName};
+use crate::parquet::read_run;
 use crate::{Failure, report_command};
 
 pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
@@ -42,7 +43,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<(), Failure> {
 
 /// Both runs, or what is wrong in either.
 fn read(args: &CompareArgs) -> Result<(Run, Run), Faults> {
-    match (compare::read(&args.a), compare::read(&args.b)) {
+    match (read_run(&args.a), read_run(&args.b)) {
         (Ok(a), Ok(b)) => Ok((a, b)),
         (a, b) => {
             let mut faults = Faults::new();

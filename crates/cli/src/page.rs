@@ -2,13 +2,15 @@
 
 use std::fs;
 
-use config::{KvBasis, LatencyUsed, Loaded};
-use engine::{Engine, Polling};
-use network::NetworkModel;
+use config::{LatencyUsed, Loaded};
+use engine::Engine;
+use explain::Limitation;
 use report::PageText;
 use workload::Workload;
 
 use crate::args::RunArgs;
+use crate::check_command::facts;
+use crate::embedding::Text;
 use crate::run::{basis, gib, names_of_inputs};
 
 /// Files up to this size are shown on the page.
@@ -21,7 +23,8 @@ pub(crate) fn title(args: &RunArgs) -> String {
 }
 
 /// What there is to say of a run beside its results.
-pub(crate) fn text(args: &RunArgs, loaded: &Loaded, workload: &Workload) -> PageText {
+pub(crate) fn text(args: &RunArgs, loaded: &Loaded, preset: Option<String>, workload: &Workload) -> PageText {
+    let explanation = explain::explain(&facts(loaded, preset, Vec::new()));
     let (cluster, workload_name) = names_of_inputs(args);
     let mut run = vec![
         ("Cluster".to_owned(), cluster),
@@ -33,8 +36,8 @@ pub(crate) fn text(args: &RunArgs, loaded: &Loaded, workload: &Workload) -> Page
         configuration: vec![("Run".to_owned(), run), ("Instances".to_owned(), instances(loaded))],
         files: cluster_file(args).into_iter().collect(),
         notes,
-        not_modelled: not_modelled(loaded),
-        drawing: None,
+        not_modelled: explanation.not_modelled.iter().map(limitation).collect(),
+        drawing: Some(report::drawing(&explanation)),
     }
 }
 
@@ -105,6 +108,9 @@ fn instances(loaded: &Loaded) -> Vec<(String, String)> {
 }
 
 fn cluster_file(args: &RunArgs) -> Option<(String, String)> {
+    if let Some(Text { name, text }) = &args.input.given.cluster {
+        return (text.len() as u64 <= FILE_BYTES_MAX).then(|| (name.clone(), text.clone()));
+    }
     let Some(path) = &args.input.cluster_config else {
         let name = args.input.example.as_deref();
         let example = name.map_or(Some(&examples::EXAMPLES[0]), examples::find)?;
@@ -115,50 +121,9 @@ fn cluster_file(args: &RunArgs) -> Option<(String, String)> {
     Some((path.display().to_string(), text))
 }
 
-/// What of LIMITATIONS.md bears on a run of this deployment, as sentences.
-pub(crate) fn not_modelled(loaded: &Loaded) -> Vec<String> {
-    let deployment = &loaded.deployment;
-    let any = |is_so: &dyn Fn(&engine::InstanceSpec) -> bool| deployment.instances.iter().any(is_so);
-    let is_reference = deployment.options.engine == Engine::Reference;
-    let has_collectives = any(&|spec| spec.tp > 1 || spec.ep > 1);
-    let is_unaware = deployment.system.network_model == NetworkModel::Unaware;
-    let counts_overheads = loaded
-        .instances
-        .iter()
-        .any(|instance| matches!(instance.kv_basis, KvBasis::Given | KvBasis::Share { overheads: Some(_), .. }));
-    let is_balanced = any(&|spec| spec.model.is_moe() && spec.expert_routing.is_none())
-        && matches!(deployment.options.expert_routing, moe::Policy::Balanced);
-    let is_analytic = loaded.instances.iter().any(|instance| matches!(instance.latency, LatencyUsed::Analytic));
-    let limits = [
-        (
-            is_reference,
-            "The host of an engine takes no time, and a batch is formed when the one before is through: first tokens come earlier than vLLM's (--engine vllm models both).",
-        ),
-        (
-            is_unaware && has_collectives,
-            "Links are not shared: messages that would compete for one do not slow each other down (--network-model aware).",
-        ),
-        (
-            has_collectives,
-            "Collectives run as rings, or by the times that link_model measures; libraries pick algorithms by size.",
-        ),
-        (
-            !counts_overheads,
-            "Activations and runtime context take no memory: the KV cache is larger than vLLM's at the same utilisation, and preemptions come later.",
-        ),
-        (is_balanced, "Experts are balanced: a hot expert would lengthen every wave (--expert-routing-file)."),
-        (
-            is_analytic,
-            "Operator times come from the analytic model, fitted to other measurements than these models' on this hardware.",
-        ),
-        (!is_analytic, "Measured operator times are interpolated, and extrapolated linearly beyond what was measured."),
-        (deployment.power.is_none(), "Power is not modelled: the cluster file says nothing of it."),
-        (
-            deployment.options.polling == Polling::Reference,
-            "Work is handed out when LLMServingSim's network simulator would ask for it, with the delays that come of that.",
-        ),
-    ];
-    limits.into_iter().filter(|(is_so, _)| *is_so).map(|(_, text)| text.to_owned()).collect()
+/// A limitation as a sentence.
+fn limitation(limitation: &Limitation) -> String {
+    format!("{}: {}.", limitation.title.trim_end_matches('.'), limitation.here)
 }
 
 /// A note, which has no full stop, as a sentence.

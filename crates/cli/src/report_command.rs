@@ -8,6 +8,7 @@ use report::{AtomicFile, Page, PageRun};
 
 use crate::Failure;
 use crate::args::ReportArgs;
+use crate::parquet::read_run;
 use crate::run::is_same_file;
 
 pub(crate) fn report(args: &ReportArgs) -> Result<(), Failure> {
@@ -26,7 +27,7 @@ fn read(results: &[PathBuf]) -> Result<Vec<Run>, Faults> {
     let mut faults = Faults::new();
     let mut runs = Vec::new();
     for path in results {
-        match compare::read(path) {
+        match read_run(path) {
             Ok(run) if run.requests.is_empty() => faults.push(Fault::new(&run.name, "no requests")),
             Ok(run) => runs.push(run),
             Err(more) => faults.extend(more),

@@ -11,6 +11,7 @@ use diagnostics::{Fault, Faults, Position};
 use jsonc_parser::ast::{ObjectProp, Value};
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
+use crate::schema::Shape;
 use crate::{Bounds, Document, suggest};
 
 /// Where a value stands, kept after the file is read so that later checks can point at it.
@@ -286,6 +287,8 @@ impl<'r> Object<'r> {
 
     /// The value of `key`, unless it is absent or `null`.
     pub fn get(&self, key: &str) -> Option<Cursor<'r>> {
+        #[cfg(feature = "record")]
+        recorded::push(self.path_of(key));
         let property = self.properties.iter().find(|property| property.name.as_str() == key)?;
         if matches!(property.value, Value::NullKeyword(_)) {
             return None;
@@ -311,6 +314,11 @@ impl<'r> Object<'r> {
     /// Records a fault for each key that is not in `known`, with the nearest one that is.
     pub fn reject_unknown(&self, known: &[&str]) {
         self.reject_unknown_but(known, |_| false);
+    }
+
+    /// The same, with the keys of `shape`.
+    pub fn reject_unknown_in(&self, shape: &Shape) {
+        self.reject_unknown(&shape.names());
     }
 
     /// The same, except for keys that are `seen_to` elsewhere: faults that have a message of their own.
@@ -341,6 +349,26 @@ impl<'r> Object<'r> {
     fn path_of(&self, key: &str) -> String {
         let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && !key.is_empty();
         if plain { format!("{}.{key}", self.cursor.path) } else { format!("{}[{key:?}]", self.cursor.path) }
+    }
+}
+
+/// Which keys readers ask for, for tests that hold descriptions to them.
+#[cfg(feature = "record")]
+pub mod recorded {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        static ASKED: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    pub(super) fn push(path: String) {
+        ASKED.with_borrow_mut(|asked| asked.extend([path]));
+    }
+
+    /// The paths that were asked for on this thread since the last call.
+    pub fn take() -> BTreeSet<String> {
+        ASKED.take()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Everything that is simulated, and what can happen to it. When things happen is the business of the clocks
 //! ([`crate::exact`], [`crate::staged`], [`crate::detailed`], [`crate::polled`]).
 
+mod notes;
+
 use std::mem;
 
 use kvcache::TierPool;
@@ -40,6 +42,9 @@ pub(crate) struct Cluster<'d, I: Iterator<Item = Entry>> {
     end: Instant,
     departures: Departures,
     preparations: Vec<(Instant, InstanceId)>,
+    /// Whether the observer is told what requests and NPUs do, and whether what NPUs do in the latest wave.
+    tells_activity: bool,
+    is_told: bool,
 }
 
 /// Log intervals.
@@ -174,6 +179,8 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
             end: Instant::ZERO,
             departures: Departures::default(),
             preparations: Vec::new(),
+            tells_activity: false,
+            is_told: false,
         }
     }
 
@@ -243,18 +250,19 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
     }
 
     /// Starts, in every group in which something happened, what can start. Members with room form batches, those with
-    /// nothing to run contribute dummies, and waves without a missing member begin: `start` is given their passes.
+    /// nothing to run contribute dummies, and waves without a missing member begin: `start` is given their passes,
+    /// and whether the observer is to be told what NPUs do in them.
     pub(crate) fn start_what_can(
         &mut self,
         now: Instant,
         observer: &mut dyn Observer,
-        mut start: impl FnMut(GroupId, &[ForwardPass]),
+        mut start: impl FnMut(GroupId, &[ForwardPass], bool),
     ) {
         let mut touched = mem::take(&mut self.touched);
         touched.sort_unstable();
         for group in touched.drain(..) {
             while self.start_wave_of(group, now, observer) {
-                start(group, self.group(group).passes());
+                start(group, self.group(group).passes(), self.is_told);
             }
         }
         self.touched = touched;
@@ -343,6 +351,9 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
     /// Starts the wave that every member of `group` is ready for.
     pub(crate) fn start_wave(&mut self, group: GroupId, now: Instant, observer: &mut dyn Observer) {
         self.groups[group.index()].start(now, observer);
+        if self.tells_activity {
+            self.tell_wave(group, now, observer);
+        }
         if observer.wants_details() {
             self.tell_details(group, now, observer);
         }
@@ -362,6 +373,8 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
                 ready: if batch.is_empty() { now } else { ready },
                 prefills,
                 decodes,
+                batch: (!batch.is_empty()).then_some(batch.number),
+                kv_decode_tokens: if batch.is_empty() { (0, 0) } else { batch.kv_decode_tokens() },
                 running: instance.num_running(),
                 waiting: instance.num_waiting(),
                 kv_blocks_held: instance.kv_blocks_held(),
@@ -380,6 +393,9 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
     /// Takes in what an instance's oldest step yielded.
     pub(crate) fn finish_step(&mut self, instance: InstanceId, now: Instant, observer: &mut dyn Observer) {
         let (group, member) = self.seat(instance);
+        if self.tells_activity {
+            self.tell_notes(instance, now, observer);
+        }
         let batch = self.groups[group.index()].finish(member);
         observer.step_finished(instance, now);
         let mut departures = mem::take(&mut self.departures);
@@ -387,6 +403,9 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         self.touch(instance);
         if !departures.is_empty() {
             self.take_leave(instance, &mut departures, now, observer);
+        }
+        if self.tells_activity {
+            self.tell_load(instance, now, observer);
         }
         self.departures = departures;
         self.entrance.report(instance.index(), &self.instances[instance.index()], now);
@@ -411,7 +430,12 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         for sequence in departures.prefilled.drain(..) {
             let request = sequence.request();
             let index = self.decode_entrance.choose(&request, now, &self.instances);
+            self.instances[index].note_time(now);
             self.instances[index].take_over(sequence, &mut self.tiers);
+            if self.tells_activity {
+                self.tell_notes(index.into(), now, observer);
+                self.tell_load(index.into(), now, observer);
+            }
             self.touch(index.into());
         }
     }

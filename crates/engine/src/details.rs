@@ -27,6 +27,10 @@ pub struct StepDetails<'a> {
     pub prefills: (u64, u64),
     /// Sequences that compute one token.
     pub decodes: u64,
+    /// Its batch's number on the instance, from 1; a dummy has none.
+    pub batch: Option<u64>,
+    /// Tokens of KV of the sequences that decode, of all together and of the one that has most.
+    pub kv_decode_tokens: (u64, u64),
     /// Sequences running, those of the batch included.
     pub running: u64,
     /// Requests waiting.

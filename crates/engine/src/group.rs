@@ -136,6 +136,11 @@ impl<'d> Group<'d> {
         &self.passes_of_members
     }
 
+    /// Tokens that a member computes in its latest wave, padding included.
+    pub(crate) fn padded_tokens(&self, member: usize) -> u64 {
+        self.seats[member].running.back().map_or(0, |batch| batch.shape.tokens)
+    }
+
     /// Whether a member could take another batch.
     pub(crate) fn has_room(&self, member: usize) -> bool {
         self.seats[member].has_room()

@@ -60,6 +60,20 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
         self
     }
 
+    /// Has the observer told what requests and NPUs do ([`Observer::wants_activity`]).
+    ///
+    /// # Panics
+    /// When the run has begun.
+    pub fn telling_activity(mut self) -> Self {
+        self.cluster.tell_activity();
+        match &mut self.clock {
+            Clock::Exact(_) | Clock::Staged(_) => {}
+            Clock::Detailed(clock) => clock.watch(),
+            Clock::Polled(clock) => clock.watch(self.cluster.deployment),
+        }
+        self
+    }
+
     /// Goes on to the next instant at which anything happens; false when nothing is left to happen.
     pub fn step(&mut self, observer: &mut dyn Observer) -> bool {
         match &mut self.clock {
@@ -80,6 +94,18 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
     /// When a conservation law is broken: KV blocks are left over at the end.
     pub fn try_run(mut self, observer: &mut dyn Observer) -> Result<RunTotals, Stuck> {
         while self.step(observer) {}
+        self.finish()
+    }
+
+    /// Adds up a run in which nothing is left to happen. For callers that [`step`](Self::step) themselves, as they may
+    /// want to stop before.
+    ///
+    /// # Errors
+    /// As [`try_run`](Self::try_run).
+    ///
+    /// # Panics
+    /// As [`try_run`](Self::try_run); also when something is left to happen.
+    pub fn finish(self) -> Result<RunTotals, Stuck> {
         if matches!(self.clock, Clock::Polled(_)) && !self.cluster.is_empty() {
             return Err(Stuck { num_requests: self.cluster.num_unfinished() });
         }

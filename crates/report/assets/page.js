@@ -1,11 +1,17 @@
 // The page as a whole.
 
+const themes = ["auto", "light", "dark"];
+let theme = "auto";
+
 function configurationSection() {
   const children = runs.flatMap((run) => {
     if (!run.configuration.length && !run.files.length && !run.drawing) return [];
     const drawing = run.drawing ? el("div", { class: "drawing" }) : null;
     // The one piece of markup in the data: drawn by servingsim itself.
-    if (drawing) drawing.innerHTML = run.drawing;
+    if (drawing) {
+      drawing.innerHTML = run.drawing;
+      if (theme !== "auto") drawing.firstElementChild.classList.add(theme);
+    }
     return [
       isComparing ? el("h3", {}, run.name) : null, drawing,
       ...run.configuration.flatMap(([heading, pairs]) => [el("h3", {}, heading), el("dl", {}, ...pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]))]),
@@ -40,8 +46,6 @@ function render() {
   drawRequests();
 }
 
-const themes = ["auto", "light", "dark"];
-let theme = "auto";
 const themeButton = document.getElementById("theme");
 
 function setTheme(next) {

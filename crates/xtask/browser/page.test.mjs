@@ -146,6 +146,7 @@ for (const example of ["moe-dp-ep", "moe-ep"]) {
       }
       assert.match(await page.textContent("#configuration"), /num_instances|instances/);
       assert.ok((await page.$$("#limits li")).length > 0);
+      assert.ok((await page.$$("#configuration svg text")).length > 5, "the deployment is drawn");
 
       // Nothing is wider than the window, in either theme.
       for (const theme of ["light", "dark"]) {

@@ -10,7 +10,7 @@ use super::attention::AttentionGrid;
 use super::degree::{Degree, Experts, LayerCurves};
 use super::skew::SkewFit;
 use super::tables::{Curve, round_half_even};
-use crate::{AttentionCursor, AttentionShape, OpLatency};
+use crate::{AttentionCursor, AttentionShape, Extent, OpLatency};
 
 /// Measured times, looked up.
 ///
@@ -118,6 +118,25 @@ impl OpLatency for Profile {
         }
         let corrected = mean_ns as f64 + alpha * (max_ns - mean_ns) as f64;
         Duration::from_ns((round_half_even(corrected) as u64).max(1))
+    }
+
+    fn extent(&self, layer: Layer) -> Option<Extent> {
+        if !self.covers(layer) {
+            return None;
+        }
+        let place = layer as usize;
+        if let Some(curve) = &self.dense[place] {
+            return Some(Extent::Tokens(curve.last()));
+        }
+        if let Some(curve) = &self.per_sequence[place] {
+            return Some(Extent::Sequences(curve.last()));
+        }
+        if layer == Layer::Moe {
+            let [tokens, active_experts] = self.experts.as_ref()?.last();
+            return Some(Extent::Experts { tokens, active_experts });
+        }
+        let [prefill_tokens, prefill_history, num_decodes, kv_decode] = self.attention.last();
+        Some(Extent::Attention { prefill_tokens, prefill_history, num_decodes, kv_decode })
     }
 
     fn measures_uneven_decodes(&self) -> bool {
