@@ -27,8 +27,8 @@ def examples() -> dict[str, Example]:
     """The examples by name. They are copies, to be changed at will.
 
     >>> import servingsim
-    >>> sorted(servingsim.examples())
-    ['dense', 'dense-tp', 'moe-dp-ep', 'moe-dp-ep-agents', 'moe-ep']
+    >>> servingsim.examples()["moe-ep"].summary
+    'Qwen3-30B-A3B on 2 GPUs: tensor-parallel attention, experts split 64 + 64 (EP)'
     >>> cluster = servingsim.examples()["moe-ep"].cluster
     >>> cluster["nodes"][0]["instances"][0]["ep_size"]
     2
