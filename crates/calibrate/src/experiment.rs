@@ -37,6 +37,10 @@ impl Experiment {
         measured: Run,
         num_variants: u64,
     ) -> Result<Self, Faults> {
+        if measured.summary.is_some() {
+            let fault = Fault::new(measured.name, "has sums of all requests and none of them");
+            return Err(fault.hint("have the client write its requests too (docs/comparing.md)").into());
+        }
         let num_requests: usize = entries.iter().map(Entry::num_calls).sum();
         if num_requests != measured.requests.len() {
             let message = format!("has {} requests, and the workload {num_requests}", measured.requests.len());
@@ -86,7 +90,7 @@ impl Experiment {
 
     fn compared(&self, run: &Run) -> Result<Comparison, Faults> {
         let to = if self.is_delivered() { FirstToken::Delivered } else { FirstToken::Computed };
-        compare(run, &self.measured, &Options { to, ..Options::default() })
+        compare(run, &self.measured, &Options { to: Some(to), ..Options::default() })
     }
 
     fn simulate(&self, host: HostTimes, variant: usize) -> Run {

@@ -3,8 +3,11 @@
 //! Flags that LLMServingSim has keep its names and defaults, so that a command line carries over unchanged. Those of
 //! its flags that mean nothing here are known too, so that they can be refused by name.
 
+mod check;
 mod measured;
 mod network;
+mod trace;
+mod workload;
 
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;
@@ -12,13 +15,19 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::PossibleValuesParser;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use engine::Vllm;
 
 use crate::collective_command::Model;
+use crate::embedding::Given;
+use crate::schema_command::DOCUMENTS;
 
-pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ToName};
+pub(crate) use check::{CheckArgs, ToldArgs};
+pub(crate) use measured::{CalibrateArgs, CompareArgs, FromName, ReportArgs, ToName};
 pub(crate) use network::{CollectiveArgs, ReplayArgs};
+pub(crate) use trace::TraceArgs;
+pub(crate) use workload::{ConvertArgs, GenerateArgs, ReadTraceArgs, StatsArgs, Workload, WorkloadCommand};
 
 /// Simulates LLM serving clusters: what every request sees, and what the cluster does.
 #[derive(Debug, Parser)]
@@ -33,7 +42,11 @@ pub(crate) enum Command {
     /// Run a cluster on a workload; without arguments, the built-in DP+EP mixture-of-experts example.
     // Of a flag given twice the last counts, as in LLMServingSim; a negative number is told to be one, not to be a flag.
     #[command(args_override_self = true, allow_negative_numbers = true)]
+    #[command(group = ArgGroup::new("own cluster").arg("cluster_config").requires("dataset"))]
     Run(Box<RunArgs>),
+    /// Read and check all that a run would, and explain the deployment: ranks, experts, memory, links, steps, load.
+    #[command(args_override_self = true, allow_negative_numbers = true)]
+    Check(Box<CheckArgs>),
     /// Fit what the host of vLLM's engine takes to measured runs, and write it as a preset.
     Calibrate(Box<CalibrateArgs>),
     /// List the built-in examples, or write their files out.
@@ -50,6 +63,33 @@ pub(crate) enum Command {
     /// Compare two results, or a result with measurements of a real server: what requests saw, and when.
     #[command(args_override_self = true, allow_negative_numbers = true)]
     Compare(CompareArgs),
+    /// Draw results, or measurements of a real server, over each other on one page (HTML).
+    #[command(args_override_self = true)]
+    Report(ReportArgs),
+    /// Look at workloads, make some up, or take them from traces.
+    #[command(subcommand)]
+    Workload(Workload),
+    /// Print the JSON schema of a document that users write.
+    Schema {
+        /// Which document.
+        #[arg(value_name = "DOCUMENT", default_value = "cluster", value_parser = document_names())]
+        document: String,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands.
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write a page for each command into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) write: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -149,9 +189,9 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "cluster_config")]
     pub(crate) example: Option<String>,
     /// The cluster: nodes, instances, links and memory (JSON).
-    #[arg(long, value_name = "FILE", requires = "dataset")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) cluster_config: Option<PathBuf>,
-    /// The workload: one request or session a line (JSONL).
+    /// The workload: one request or session a line (JSONL), or a row (Parquet, by its ending).
     #[arg(long, value_name = "FILE")]
     pub(crate) dataset: Option<PathBuf>,
     /// Have requests arrive as they did in a measured run (requests.jsonl of a recording, or a CSV), not as the workload
@@ -161,6 +201,9 @@ pub(crate) struct InputArgs {
     /// Read only so many entries of the workload, a session counting as one; 0 for all.
     #[arg(long, alias = "num-req", value_name = "N", default_value_t = 0, value_parser = whole_number::<usize>)]
     pub(crate) num_reqs: usize,
+    /// What a program that embeds this crate has in memory; it comes before the files.
+    #[arg(skip)]
+    pub(crate) given: Given,
 }
 
 #[derive(Debug, Args)]
@@ -314,7 +357,7 @@ pub(crate) struct EngineArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
-    /// Write one row a request to this file (CSV).
+    /// Write one row a request to this file (CSV; Parquet where it ends in .parquet).
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Add to the rows of `--output` when the engine saw a request, first put it into a batch and had its first token, and
@@ -324,9 +367,14 @@ pub(crate) struct OutputArgs {
     /// Leave the inter-token latencies of each request out of `--output`; they are most of the file.
     #[arg(long, requires = "output")]
     pub(crate) no_itl: bool,
-    /// Write what instances, groups and nodes did in each log interval to this file (CSV).
+    /// Write what instances, groups and nodes did in each log interval to this file (CSV; Parquet where it ends in
+    /// .parquet).
     #[arg(long, value_name = "FILE")]
     pub(crate) interval_output: Option<PathBuf>,
+    /// Write everything onto one page that draws it (HTML): what happened over time, latencies, where steps spend their
+    /// time, who waited for whom, every request.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
     /// Write Chakra traces of the steps into this folder, which must be empty or not there, with what they can be replayed
     /// on.
     #[arg(long, value_name = "DIR")]
@@ -337,6 +385,8 @@ pub(crate) struct OutputArgs {
     /// How node types are numbered: as LLMServingSim's fork of Chakra does, or as MLCommons does.
     #[arg(long, value_name = "SCHEMA", value_enum, default_value = "llmservingsim", requires = "chakra_dir")]
     pub(crate) chakra_schema: Schema,
+    #[command(flatten)]
+    pub(crate) trace: TraceArgs,
     /// Simulated seconds of a log interval: between two lines on the console, and two rows of the interval file.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = number)]
     pub(crate) log_interval: f64,
@@ -413,6 +463,10 @@ impl IntermediateFileArgs {
 /// Parts of vLLM's engine (`engine::Vllm` says what each is): all can be left out, and the plain core has none.
 fn part_names() -> PossibleValuesParser {
     PossibleValuesParser::new(Vllm::PLAIN.left_out())
+}
+
+fn document_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(DOCUMENTS.iter().map(|document| document.name))
 }
 
 fn dtype_names() -> PossibleValuesParser {

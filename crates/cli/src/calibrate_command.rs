@@ -9,12 +9,14 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use config::Preset;
 use diagnostics::{Fault, Faults};
+use documents::schema::{DocumentKind, Key, Shape, Value};
 use documents::{Document, json};
 use engine::HostTimes;
 use report::AtomicFile;
 
 use crate::Failure;
 use crate::args::{CalibrateArgs, Cli, Command, EngineName};
+use crate::parquet::read_run;
 use crate::run::{Job, check_output, is_same_file};
 
 pub(crate) fn calibrate(args: &CalibrateArgs) -> Result<(), Failure> {
@@ -87,6 +89,24 @@ fn times(host: HostTimes, free: &[&str]) -> String {
     named.map(|(name, time)| format!("{name} {} µs", time.ns() as f64 / 1e3)).collect::<Vec<_>>().join(", ")
 }
 
+/// A file that describes a measured run.
+pub(crate) const MEASURED_RUN: DocumentKind = DocumentKind {
+    name: "measured-run",
+    title: "Measured run",
+    about: "A run on a real server, and the arguments of `servingsim run` that stand for it: the files that \
+            `servingsim calibrate` takes.",
+    null_is_absent: true,
+    root: &Shape::of(
+        "measured-run",
+        "A measured run.",
+        &[
+            Key::required("name", Value::Text, "What it is called in what is told."),
+            Key::required("args", Value::List(&Value::Text), "Arguments of `servingsim run`, with `--engine vllm`."),
+            Key::required("measured", Value::Text, "The measured requests: requests.jsonl of a recording, or a CSV."),
+        ],
+    ),
+};
+
 /// A file that describes a measured run: its name, the arguments of `servingsim run` that stand for it, and the
 /// measurements.
 struct Described {
@@ -145,7 +165,7 @@ fn experiment(path: &Path, options: &CalibrateArgs) -> Result<Experiment, Faults
         named
     };
     let Job { loaded, mut workload, routes, .. } = Job::prepare(&args, usize::MAX).map_err(of_run)?;
-    let measured = compare::read(measured).map_err(of_run)?;
+    let measured = read_run(measured).map_err(of_run)?;
     let (deployment, entries) = (loaded.deployment, workload.keep()?);
     Experiment::new(described.name, deployment, routes, entries, measured, options.variants).map_err(of_run)
 }
@@ -154,7 +174,7 @@ fn describe(document: Document) -> Result<Described, Faults> {
     let mut faults = Faults::new();
     let described = json::read(&Arc::new(document), &mut faults, |outermost| {
         let object = outermost.object()?;
-        object.reject_unknown(&["name", "args", "measured"]);
+        object.reject_unknown_in(MEASURED_RUN.root);
         let string = |key: &str| Some(object.require(key)?.string()?.value);
         let (name, measured) = (string("name"), string("measured"));
         let args = object.require("args").and_then(|value| value.array());

@@ -5,11 +5,12 @@ use std::io::{self, Write};
 use config::ModelFiles;
 use diagnostics::{Fault, Faults};
 use latency::fit::{Measured, fit};
-use latency::{Bundle, BundleName, Catalogue, GpuConstants, compare, read_samples};
+use latency::{Bundle, BundleName, Catalogue, GpuConstants, compare, read_samples_with};
 use model::{Architecture, Dtype, KvCacheDtype, Model};
 
 use crate::Failure;
 use crate::args::{BundleArgs, ProfileCommand, ProfileCompareArgs, ProfileFitArgs};
+use crate::parquet;
 
 pub(crate) fn profile(command: &ProfileCommand) -> Result<(), Failure> {
     match command {
@@ -100,7 +101,7 @@ fn bundles(args: &BundleArgs) -> Result<Vec<MeasuredBundle>, Faults> {
     for name in catalogue.names().iter().filter(|name| name.hardware == args.hardware) {
         match read_bundle(&catalogue, name, &mut files) {
             Ok(degrees) => bundles.extend(degrees),
-            Err(more) => faults.extend(more),
+            Err(more) => faults.extend(parquet::place_rows(more)),
         }
     }
     if bundles.is_empty() && faults.is_empty() {
@@ -129,10 +130,10 @@ fn read_bundle(
             architecture: architecture.clone(),
             dtype,
             kv_cache_dtype,
-            samples: read_samples(&dir, tp)?,
+            samples: read_samples_with(&dir, tp, Some(parquet::TABLES))?,
         })
     };
-    Bundle::load(&dir)?.tp_degrees().map(read_degree).collect()
+    Bundle::load_with(&dir, Some(parquet::TABLES))?.tp_degrees().map(read_degree).collect()
 }
 
 /// The element types that a variant folder is named after.

@@ -1,7 +1,6 @@
 //! From recorded runs: experts that tokens chose, routes of requests, and when requests arrived.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,19 +10,23 @@ use moe::{MoeShape, RecordedRouting};
 use units::RequestId;
 use workload::Workload;
 
+use crate::parquet::{read_run, read_table};
+
 /// Routes told one by one when they can't be followed.
 const FAULTS_MAX: usize = 20;
 
 /// Has every mixture-of-experts instance route its tokens as the file at `path` says, block by block.
 pub(crate) fn route_experts(path: &Path, deployment: &mut Deployment) -> Result<(), Faults> {
-    let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| Fault::new(&name, format!("can't be read: {error}")))?;
+    read_table(path, |name, text| route_experts_as(name, text, deployment))
+}
+
+fn route_experts_as(name: &str, text: &str, deployment: &mut Deployment) -> Result<(), Faults> {
     let mut read: HashMap<MoeShape, Arc<dyn ExpertRouting>> = HashMap::new();
     for instance in &mut deployment.instances {
         let Some(shape) = shape(instance) else { continue };
         let routing = match read.get(&shape) {
             Some(routing) => Arc::clone(routing),
-            None => Arc::new(RecordedRouting::read(&name, &text, &shape)?),
+            None => Arc::new(RecordedRouting::read(name, text, &shape)?),
         };
         read.insert(shape, Arc::clone(&routing));
         instance.expert_routing = Some(routing);
@@ -49,7 +52,7 @@ fn shape(instance: &InstanceSpec) -> Option<MoeShape> {
 /// The routes in the file at `path`, which must have one for each of the workload's `num_requests`, to an instance that
 /// takes requests in.
 pub(crate) fn read_routes(path: &Path, deployment: &Deployment, num_requests: u64) -> Result<RoutingTable, Faults> {
-    let routes = workload::read_routes(path)?;
+    let routes = read_table(path, workload::parse_routes)?;
     let name = path.display().to_string();
     let fault_of = |id: RequestId| match routes.get(&id) {
         None => Some(format!("request {id} has no route")),
@@ -73,7 +76,7 @@ pub(crate) fn read_routes(path: &Path, deployment: &Deployment, num_requests: u6
 
 /// Has the requests of `workload` arrive as they did in the run measured at `path`, the first when it would have anyway.
 pub(crate) fn replay_arrivals(path: &Path, workload: &mut Workload) -> Result<(), Faults> {
-    let run = compare::read(path)?;
+    let run = read_run(path)?;
     let fault = |message: String| Fault::new(path.display().to_string(), message);
     let offsets = run.arrival_offsets().ok_or_else(|| {
         fault("does not tell when requests arrived".to_owned()).hint("every request needs its time of arrival")

@@ -5,63 +5,105 @@ use std::path::{Path, PathBuf};
 
 use config::{Flags, Inputs, KvBasis, LatencySource, LatencyUsed, Loaded, Preset, Source, WorkloadLimits};
 use diagnostics::{Fault, Faults};
-use engine::{Engine, Entry, RoutingTable, Simulation, Vllm};
+use engine::{Engine, Entry, RoutingTable, RunTotals, Simulation, Stuck, Vllm};
 use examples::{Example, TextFile};
-use metrics::{Layout, Summary};
+use metrics::{IntervalMeter, Layout, RequestStatistics, Summary};
+use report::Page;
 use units::Duration;
-use workload::{ReadOptions, Workload};
+use workload::{Entries, ReadOptions, Workload};
 
-use crate::Failure;
-use crate::args::{EngineArgs, EngineName, Format, RunArgs};
+use crate::args::{EngineArgs, EngineName, Format, OutputArgs, RunArgs};
 use crate::console::{Console, OutputFiles};
-use crate::recordings;
+use crate::embedding::Text;
 use crate::refused::refused_flags;
 use crate::timings::Timings;
+use crate::{Failure, page, parquet, recordings, report_command};
 
 /// Requests that don't fit are told one by one up to so many.
 const UNFIT_REQUESTS_MAX: usize = 20;
 
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
-    simulate(args, Job::prepare(args, ReadOptions::KEPT_BYTES_MAX)?)
+    simulate_and_tell(args, Job::prepare(args, ReadOptions::KEPT_BYTES_MAX)?)
 }
 
-fn simulate(args: &RunArgs, job: Job) -> Result<(), Failure> {
+fn simulate_and_tell(args: &RunArgs, job: Job) -> Result<(), Failure> {
+    if !args.output.quiet {
+        introduce(args, &job.loaded, &job.workload);
+    }
+    let done = simulate(args, job, |simulation, console| {
+        let totals = simulation.try_run(console)?;
+        console.end(&totals);
+        Ok(Some(totals))
+    })?;
+    let mut done = done.expect("nobody broke the run off");
+    let mut out = io::stdout().lock();
+    match args.output.format {
+        Format::Json => write!(out, "{}", report::summary_json(&done.summary()))?,
+        Format::Text if args.output.quiet => {}
+        Format::Text => write!(out, "{}", report::summary_table(&done.summary()))?,
+    }
+    done.timings.end("summary");
+    if args.output.timings {
+        eprint!("{}", done.timings.of(&done.totals));
+    }
+    Ok(())
+}
+
+/// Runs `job`, which `drive` takes to its end, and puts its files in place; `None`, and no files, when `drive` broke it
+/// off.
+pub(crate) fn simulate(
+    args: &RunArgs,
+    job: Job,
+    drive: impl FnOnce(Simulation<'_, &mut Entries>, &mut Console) -> Result<Option<RunTotals>, Stuck>,
+) -> Result<Option<Done>, Failure> {
     let Job { loaded, workload, preset, routes, files, mut timings } = job;
     let mut layout = Layout::of(&loaded.deployment);
     layout.engine.preset = preset;
     let mut console = Console::new(&args.output, &layout, workload.num_requests, files);
-    if !args.output.quiet {
-        introduce(args, &loaded, &workload);
-    }
+    let page_text =
+        args.output.report.as_ref().map(|_| page::text(args, &loaded, layout.engine.preset.clone(), &workload));
     let has_token_ids = workload.has_token_ids;
     let mut entries = workload.into_entries();
     let mut simulation = Simulation::new(&loaded.deployment, entries.by_ref());
     if !has_token_ids {
         simulation = simulation.without_prefixes();
     }
+    if args.output.trace.trace.is_some() {
+        simulation = simulation.telling_activity();
+    }
     if let Some(routes) = routes {
         simulation = simulation.route_with(Box::new(routes));
     }
-    let totals = simulation.try_run(&mut console);
+    let totals = drive(simulation, &mut console);
     // Results of a workload that broke off are none, not even that requests wait for ever.
     entries.finish()?;
-    let totals = totals.map_err(Failure::Stuck)?;
+    let Some(totals) = totals.map_err(Failure::Stuck)? else { return Ok(None) };
     timings.end(Timings::SIMULATION);
-    let watched = console.finish(&totals);
+    let watched = console.finish();
+    let (statistics, intervals) = (watched.statistics, watched.intervals);
+    let mut done = Done { layout, statistics, intervals, totals, timings };
+    if let (Some((file, recorder)), Some(text)) = (watched.page, page_text) {
+        let run = recorder.finish(page::title(args), &done.layout, &done.summary(), &done.statistics, text);
+        report_command::write_to(file, &Page::new(page::title(args)).with(run))?;
+    }
     watched.files.commit()?;
-    timings.end("rows left, files in place");
-    let summary = || Summary::new(&layout, &watched.statistics, watched.intervals.power(), &totals);
-    let mut out = io::stdout().lock();
-    match args.output.format {
-        Format::Json => write!(out, "{}", report::summary_json(&summary()))?,
-        Format::Text if args.output.quiet => {}
-        Format::Text => write!(out, "{}", report::summary_table(&summary()))?,
+    done.timings.end("rows left, files in place");
+    Ok(Some(done))
+}
+
+/// A run that has ended.
+pub(crate) struct Done {
+    layout: Layout,
+    statistics: RequestStatistics,
+    intervals: IntervalMeter,
+    totals: RunTotals,
+    pub(crate) timings: Timings,
+}
+
+impl Done {
+    pub(crate) fn summary(&self) -> Summary {
+        Summary::new(&self.layout, &self.statistics, self.intervals.power(), &self.totals)
     }
-    timings.end("summary");
-    if args.output.timings {
-        eprint!("{}", timings.of(&totals));
-    }
-    Ok(())
 }
 
 /// Everything that a run needs, read and checked.
@@ -80,17 +122,50 @@ impl Job {
     /// Reads all inputs, and tells all their faults at once. Up to `kept_bytes_max` bytes of entries stay in memory.
     pub(crate) fn prepare(args: &RunArgs, kept_bytes_max: usize) -> Result<Self, Faults> {
         let mut timings = Timings::begin();
+        let Read { loaded, workload, preset, routes } = Read::all(args, kept_bytes_max, &mut timings, &mut |_| ())?;
+        let workload = workload.expect("a cluster file requires a workload");
+        // The output comes last, so that nothing is created for a run that can't be.
+        let files = OutputFiles::create(&args.output, &loaded.deployment)?;
+        timings.end("workload");
+        Ok(Self { loaded, workload, preset, routes, files, timings })
+    }
+}
+
+/// What the inputs come to.
+pub(crate) struct Read {
+    pub(crate) loaded: Loaded,
+    /// `None` where none is named.
+    pub(crate) workload: Option<Workload>,
+    pub(crate) preset: Option<String>,
+    routes: Option<RoutingTable>,
+}
+
+impl Read {
+    /// Reads all inputs, and tells all their faults at once. `each` sees every entry of the workload.
+    pub(crate) fn all(
+        args: &RunArgs,
+        kept_bytes_max: usize,
+        timings: &mut Timings,
+        each: &mut dyn FnMut(&Entry),
+    ) -> Result<Self, Faults> {
         let mut faults = refused_flags(args);
         let Some(example) = keep(example(args).map_err(Faults::from), &mut faults) else { return Err(faults) };
         check_outputs(args, &mut faults);
         let Some((engine, preset)) = keep(engine(&args.engine), &mut faults) else { return Err(faults) };
-        let mut loaded = keep(config::load(&inputs(args, example, engine)), &mut faults);
+        let mut loaded = keep(config::load(&inputs(args, example, engine)).map_err(parquet::place_rows), &mut faults);
         if let (Some(path), Some(loaded)) = (&args.routing.expert_routing_file, &mut loaded) {
             keep(recordings::route_experts(path, &mut loaded.deployment), &mut faults);
         }
         timings.end("cluster and operator times");
-        let (workload, unfit) = read_workload(args, example, loaded.as_ref(), kept_bytes_max);
-        let mut workload = keep(workload, &mut faults);
+        let mut unfit = Faults::new();
+        let mut workload = match Named::of(args, example) {
+            Some(named) => {
+                let (workload, those_unfit) = read_workload(args, &named, loaded.as_ref(), kept_bytes_max, each);
+                unfit = those_unfit;
+                keep(workload, &mut faults)
+            }
+            None => None,
+        };
         if let (Some(path), Some(workload)) = (&args.input.arrivals_from, &mut workload) {
             keep(recordings::replay_arrivals(path, workload), &mut faults);
         }
@@ -101,11 +176,27 @@ impl Job {
                 routes = keep(recordings::read_routes(path, &loaded.deployment, workload.num_requests), &mut faults);
             }
         }
-        // The output comes last, so that nothing is created for a run that can't be.
-        let (Some(loaded), Some(workload), true) = (loaded, workload, faults.is_empty()) else { return Err(faults) };
-        let files = OutputFiles::create(&args.output, &loaded.deployment)?;
-        timings.end("workload");
-        Ok(Self { loaded, workload, preset, routes, files, timings })
+        let (Some(loaded), true) = (loaded, faults.is_empty()) else { return Err(faults) };
+        Ok(Self { loaded, workload, preset, routes })
+    }
+}
+
+/// The workload that is asked for.
+enum Named<'a> {
+    File(&'a Path),
+    Text { name: &'a str, text: &'a str },
+}
+
+impl<'a> Named<'a> {
+    fn of(args: &'a RunArgs, example: Option<&Example>) -> Option<Self> {
+        match (&args.input.given.workload, &args.input.dataset, example) {
+            (Some(Text { name, text }), ..) => Some(Named::Text { name, text }),
+            (None, Some(path), _) => Some(Named::File(path)),
+            (None, None, Some(example)) => {
+                Some(Named::Text { name: example.workload.name, text: example.workload.text })
+            }
+            (None, None, None) => None,
+        }
     }
 }
 
@@ -115,7 +206,9 @@ fn keep<T>(result: Result<T, Faults>, faults: &mut Faults) -> Option<T> {
 
 /// Results must not replace what they come from.
 fn check_outputs(args: &RunArgs, faults: &mut Faults) {
-    let outputs = [("--output", &args.output.output), ("--interval-output", &args.output.interval_output)];
+    let OutputArgs { output, interval_output, report, trace, .. } = &args.output;
+    let outputs =
+        [("--output", output), ("--interval-output", interval_output), ("--report", report), ("--trace", &trace.trace)];
     for (flag, path) in outputs.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?))) {
         check_output(flag, path, args, faults);
     }
@@ -145,6 +238,23 @@ pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
     place(a).is_some_and(|a| place(b).is_some_and(|b| a == b))
 }
 
+/// The cluster and the workload of a run, as the user named them.
+pub(crate) fn names_of_inputs(args: &RunArgs) -> (String, String) {
+    let example = example(args).ok().flatten();
+    let name = |given: &Option<Text>, path: &Option<PathBuf>| {
+        let given = given.as_ref().map(|text| text.name.clone());
+        given.or_else(|| path.as_ref().map(|path| path.display().to_string()))
+    };
+    let cluster = name(&args.input.given.cluster, &args.input.cluster_config);
+    let workload = name(&args.input.given.workload, &args.input.dataset);
+    let of_example =
+        |of: fn(&Example) -> &TextFile| example.map(|example| of(example).name.to_owned()).unwrap_or_default();
+    (
+        cluster.unwrap_or_else(|| of_example(|example| &example.cluster)),
+        workload.unwrap_or_else(|| of_example(|example| &example.workload)),
+    )
+}
+
 /// The example that was asked for, or the first where no cluster was named.
 fn example(args: &RunArgs) -> Result<Option<&'static Example>, Fault> {
     let Some(name) = &args.input.example else {
@@ -156,16 +266,18 @@ fn example(args: &RunArgs) -> Result<Option<&'static Example>, Fault> {
 }
 
 fn inputs(args: &RunArgs, example: Option<&Example>, engine: Engine) -> Inputs {
-    let cluster = match (&args.input.cluster_config, example) {
-        (Some(path), _) => Source::File(path.clone()),
-        (None, Some(example)) => {
+    let cluster = match (&args.input.given.cluster, &args.input.cluster_config, example) {
+        (Some(Text { name, text }), _, _) => Source::Text { name: name.clone(), text: text.clone() },
+        (None, Some(path), _) => Source::File(path.clone()),
+        (None, None, Some(example)) => {
             Source::Text { name: example.cluster.name.to_owned(), text: example.cluster.text.to_owned() }
         }
-        (None, None) => unreachable!("without a cluster file an example runs"),
+        (None, None, None) => unreachable!("without a cluster file an example runs"),
     };
     Inputs {
         cluster,
         profile_dir: args.dirs.profile_dir.clone(),
+        other_tables: Some(parquet::TABLES),
         model_dir: args.dirs.model_dir.clone(),
         architecture_dir: args.dirs.architecture_dir.clone(),
         pim_dir: args.model.pim_dir.clone(),
@@ -249,9 +361,10 @@ fn policy<T: std::str::FromStr + Default>(name: &str) -> T {
 /// The workload, and those of its requests that `loaded` could never finish.
 fn read_workload(
     args: &RunArgs,
-    example: Option<&Example>,
+    named: &Named<'_>,
     loaded: Option<&Loaded>,
     kept_bytes_max: usize,
+    each: &mut dyn FnMut(&Entry),
 ) -> (Result<Workload, Faults>, Faults) {
     let has_prefix_caches =
         |loaded: &Loaded| loaded.deployment.instances.iter().any(|instance| instance.kv.prefix_caching);
@@ -264,18 +377,17 @@ fn read_workload(
         limits: loaded.map(|loaded| WorkloadLimits::of(&loaded.deployment)),
         ..UnfitRequests::default()
     };
-    let (source, workload) = match (&args.input.dataset, example) {
-        (Some(path), _) => {
-            let source = path.display().to_string();
-            let workload = workload::read_file(path, &options, &mut |entry| unfit.check(&source, entry));
-            (source, workload)
-        }
-        (None, Some(example)) => {
-            let TextFile { name, text } = example.workload;
-            let workload = workload::read_str(name, text, &options, &mut |entry| unfit.check(name, entry));
-            (name.to_owned(), workload)
-        }
-        (None, None) => unreachable!("a cluster file requires a workload"),
+    let source = match named {
+        Named::File(path) => path.display().to_string(),
+        Named::Text { name, .. } => (*name).to_owned(),
+    };
+    let mut each = |entry: &Entry| {
+        unfit.check(&source, entry);
+        each(entry);
+    };
+    let workload = match named {
+        Named::File(path) => parquet::read_workload(path, &options, &mut each),
+        Named::Text { name, text } => workload::read_str(name, text, &options, &mut each),
     };
     (workload, unfit.into_faults(&source))
 }
@@ -314,12 +426,12 @@ impl UnfitRequests {
     }
 }
 
-fn gib(bytes: u64) -> f64 {
+pub(crate) fn gib(bytes: u64) -> f64 {
     bytes as f64 / units::GIB as f64
 }
 
 /// What the size of a KV cache follows from.
-fn basis(basis: KvBasis, is_vllm: bool) -> String {
+pub(crate) fn basis(basis: KvBasis, is_vllm: bool) -> String {
     match basis {
         KvBasis::Given => "as num_gpu_blocks says".to_owned(),
         KvBasis::Share { utilization, overheads: Some(overheads) } => format!(
@@ -397,7 +509,7 @@ mod tests {
         let job = Job::prepare(&args, kept_bytes_max).unwrap_or_else(|faults| panic!("{faults}"));
         assert_eq!(job.workload.is_kept(), kept_bytes_max > 0);
         assert_eq!(job.workload.num_requests, 302);
-        simulate(&args, job).expect("a run");
+        simulate_and_tell(&args, job).expect("a run");
         ["out.csv", "intervals.csv"].map(|name| fs::read_to_string(folder.path().join(name)).expect("results"))
     }
 
@@ -417,7 +529,7 @@ mod tests {
         write("out.csv", "old");
         let job = Job::prepare(&args, 0).unwrap_or_else(|faults| panic!("{faults}"));
         write("w.jsonl", &workload().replacen("99", "98", 1));
-        let Err(Failure::Input(faults)) = simulate(&args, job) else { panic!("the workload has changed") };
+        let Err(Failure::Input(faults)) = simulate_and_tell(&args, job) else { panic!("the workload has changed") };
         assert!(faults.to_string().contains("w.jsonl: has changed since it was checked"), "{faults}");
         assert_eq!(fs::read_to_string(folder.path().join("out.csv")).expect("the old file"), "old");
         let mut names: Vec<_> =

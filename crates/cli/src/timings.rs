@@ -35,6 +35,11 @@ impl Timings {
         self.stretches.push((what, self.begun.elapsed() - before));
     }
 
+    /// What was ended so far, and how long it took.
+    pub(crate) fn stretches(self) -> Vec<(&'static str, Duration)> {
+        self.stretches
+    }
+
     /// The name of the stretch in which events happen.
     pub(crate) const SIMULATION: &'static str = "simulation, rows as they come";
 

@@ -55,6 +55,62 @@ fn the_times_of_a_host_are_found_again() {
     assert_eq!(said.stdout.matches("block 60 µs").count(), 2, "{said}");
 }
 
+/// A result with stamps, as `vllm bench serve --save-detailed` would have written it: seconds, counted to delivery.
+fn as_client(result: &str) -> String {
+    let mut lines = result.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().expect("a header");
+    let mut rows: Vec<Vec<&str>> = lines.collect();
+    // A client has them in the order in which it sent them, a result in that in which they ended.
+    let id = header.iter().position(|&name| name == "request id").expect("the column is there");
+    rows.sort_by_key(|row| row[id].parse::<u64>().expect("a whole number"));
+    let column = |name: &str| -> Vec<u64> {
+        let place = header.iter().position(|&other| other == name).expect("the column is there");
+        rows.iter().map(|row| row[place].parse().expect("a whole number")).collect()
+    };
+    let (arrivals, ends) = (column("arrival"), column("end_time"));
+    let seconds = |ns: &u64| *ns as f64 / 1e9;
+    let since = |stamps: &[u64]| -> Vec<f64> {
+        stamps.iter().zip(&arrivals).map(|(stamp, arrival)| seconds(&(stamp - arrival))).collect()
+    };
+    let itls: Vec<Vec<f64>> = vec![Vec::new(); rows.len()];
+    serde_json::json!({
+        "input_lens": column("input"),
+        "output_lens": column("output"),
+        "start_times": arrivals.iter().map(|arrival| 7000.0 + seconds(arrival)).collect::<Vec<_>>(),
+        "ttfts": since(&column("first_delivered")),
+        "latencies": since(&ends),
+        "itls": itls,
+        "errors": vec![""; rows.len()],
+    })
+    .to_string()
+}
+
+#[test]
+fn a_client_measured() {
+    let folder = Folder::new();
+    folder.write("true.json", r#"{"name": "true", "host_us": {"block": 60}}"#);
+    let run = ["run", "--quiet", "--example", "dense", "--engine", "vllm", "--preset", "true.json", "--no-itl"];
+    let said = folder.run(&[&run[..], &["--output", "server.csv", "--output-stamps"]].concat());
+    assert_eq!(said.code, Some(0), "{said}");
+    let result = std::fs::read_to_string(folder.path("server.csv")).expect("the result was written");
+    folder.write("bench.json", as_client(&result));
+    folder.run(&["examples", "--write", "d"]);
+    let files = r#""--cluster-config", "d/dense.cluster.json", "--dataset", "d/chat.workload.jsonl""#;
+    let args = format!(r#""--engine", "vllm", {files}, "--arrivals-from", "bench.json""#);
+    folder.write("run.json", format!(r#"{{"name": "a", "args": [{args}], "measured": "bench.json"}}"#));
+    let said = folder.run(&["calibrate", "run.json", "--variants", "1", "-q", "--name", "mine"]);
+    assert!(said.stdout.starts_with("mine: block 60 µs"), "{said}");
+    // Of a file with sums only there is nothing to fit to.
+    folder.write("bench.json", r#"{"completed": 64, "request_throughput": 6.0, "mean_ttft_ms": 50.0}"#);
+    folder.write(
+        "run.json",
+        r#"{"name": "a", "args": ["--engine", "vllm", "--example", "dense"], "measured": "bench.json"}"#,
+    );
+    let said = folder.run(&["calibrate", "run.json", "-q"]);
+    assert_eq!(said.code, Some(2), "{said}");
+    assert!(said.stderr.contains("bench.json: has sums of all requests and none of them"), "{said}");
+}
+
 #[test]
 fn faulty_descriptions() {
     let folder = Folder::new();

@@ -81,7 +81,7 @@ fn examples_in_full_and_in_short() {
     insta::assert_snapshot!("run_moe_ep", folder.run(&["run", "--example", "moe-ep"]));
 
     let names: Vec<&str> = list.stdout.lines().map_while(|line| line.split_whitespace().next()).collect();
-    assert_eq!(names.len(), 5, "{names:?}");
+    assert_eq!(names.len(), 6, "{names:?}");
     let mut shown = String::new();
     for name in names {
         let said = folder.run(&["run", "--example", name, "--quiet", "--format", "json"]);
@@ -104,7 +104,7 @@ fn written_examples_run_as_the_built_in_ones() {
     insta::assert_snapshot!("examples_write", written);
     let commands: Vec<&str> = written.stdout.lines().filter(|line| line.starts_with("servingsim ")).collect();
     let list = folder.run(&["examples"]).stdout;
-    assert_eq!(commands.len(), 5, "{written}");
+    assert_eq!(commands.len(), 6, "{written}");
     for (command, name) in commands.iter().zip(list.lines().filter_map(|line| line.split_whitespace().next())) {
         let args: Vec<&str> = command.split_whitespace().skip(2).collect();
         let from_files = everything(&folder, &args);

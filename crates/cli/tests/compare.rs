@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::path::Path;
+
 use serde_json::Value;
 use support::{Folder, Said};
 
@@ -18,6 +20,9 @@ const RECORDING: &str = r#"{"request_id": "bench-2", "input_toks": 300, "output_
 {"request_id": "bench-0", "input_toks": 100, "output_toks": 3, "arrival_time": 1700000000, "queued_ts": 30, "scheduled_ts": 30, "first_token_ts": 30.4, "last_token_ts": 31}
 {"request_id": "bench-1", "input_toks": 200, "output_toks": 1, "arrival_time": 1700000001.125, "queued_ts": 31, "scheduled_ts": 31, "first_token_ts": 31.5, "last_token_ts": 31.5}
 "#;
+
+/// Two of the three, as a benchmark client had them.
+const CLIENT: &str = r#"{"input_lens": [100, 200], "output_lens": [3, 1], "ttfts": [0.5, 0.6], "itls": [[0.1, 0.1], []], "errors": ["", ""]}"#;
 
 const MEASURED: &str = "request_id,output_tokens,ttft_ms,latency_ms\n0,3,400,1000\n1,1,500,500\n2,2,1250,2000\n";
 
@@ -72,6 +77,32 @@ fn a_run_is_like_itself() {
     assert_eq!(json["requests"]["arrival_drift_ms"]["max"], 0.0);
 }
 
+/// The run of the samples, simulated: request 2 failed on the server.
+const SIMULATED: &str = "\
+instance id,request id,model,input,output,arrival,end_time,latency,queuing_delay,TTFT,TPOT,ITL,first_delivered
+0,0,m,100,4,0,99000000,99000000,0,55000000,14666666,\"[11000000, 22000000, 11000000]\",55000000
+0,1,m,200,2,500000000,620000000,120000000,0,100000000,20000000,[20000000],600000000
+0,2,m,300,1,625000000,650000000,25000000,0,25000000,0,[],650000000
+0,3,m,400,1,1000000000,1030000000,30000000,0,30000000,0,[],1030000000
+";
+
+#[test]
+fn benchmark_clients() {
+    let folder = Folder::new();
+    folder.write("result.csv", SIMULATED);
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../compare/tests/samples");
+    for name in ["vllm-detailed.json", "vllm-summary.json", "sglang-two-runs.jsonl"] {
+        folder.write(name, std::fs::read(samples.join(name)).expect("the sample is there"));
+    }
+    insta::assert_snapshot!("client", compare(&folder, &["result.csv", "vllm-detailed.json"]));
+    insta::assert_snapshot!("client_sums", compare(&folder, &["result.csv", "vllm-summary.json"]));
+    insta::assert_snapshot!(
+        "client_sums_json",
+        compare(&folder, &["result.csv", "sglang-two-runs.jsonl#1", "--format", "json"])
+    );
+    insta::assert_snapshot!("client_several_runs", compare(&folder, &["result.csv", "sglang-two-runs.jsonl"]));
+}
+
 #[test]
 fn what_cannot_be_compared() {
     let folder = folder();
@@ -95,6 +126,8 @@ fn what_cannot_be_compared() {
     check("no arrivals on the server's clock", &["result.csv", "requests.jsonl", "--from", "arrival"]);
     check("no queue", &["result.csv", "measured.csv", "--from", "queued"]);
     check("no deliveries", &["result.csv", "requests.jsonl", "--to", "delivered"]);
+    folder.write("requests.json", CLIENT);
+    check("computed at a client", &["result.csv", "requests.json", "--to", "computed"]);
     check("too many windows", &["result.csv", "result.csv", "--window", "0.000001"]);
     check("no window", &["result.csv", "result.csv", "--window", "0"]);
     insta::assert_snapshot!(shown);

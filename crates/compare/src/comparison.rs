@@ -5,7 +5,10 @@ use units::Duration;
 
 use crate::latencies::Between;
 use crate::series::{num_windows, span};
-use crate::{Figure, FirstToken, Metric, MetricComparison, Pairs, Quantity, Run, SeriesComparison, Start};
+use crate::{
+    Figure, FigureComparison, FirstToken, Metric, MetricComparison, Pairs, Quantity, RateComparison, Run,
+    SeriesComparison, Start, Summary,
+};
 
 /// Most windows of a run: tens of megabytes of JSON.
 const WINDOWS_MAX: u64 = 1_000_000;
@@ -16,15 +19,16 @@ pub struct Options {
     /// What TTFT and latency are counted from. `None` for the best that both have: queued, else arrival, else on each
     /// side what it has.
     pub from: Option<Start>,
-    /// What TTFT is counted to.
-    pub to: FirstToken,
+    /// What TTFT is counted to. `None` for when it was computed; where a run was measured by a client, for when it was
+    /// delivered, on each side that knows.
+    pub to: Option<FirstToken>,
     /// How long a window is over which things are averaged over time; above 0.
     pub window: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { from: None, to: FirstToken::Computed, window: Duration::from_ns(1_000_000_000) }
+        Self { from: None, to: None, window: Duration::from_ns(1_000_000_000) }
     }
 }
 
@@ -33,9 +37,11 @@ impl Default for Options {
 pub struct Side {
     /// Its name.
     pub name: String,
-    /// Its requests.
+    /// Its requests that were finished; 0 where that is not known.
     pub num_requests: usize,
-    /// Tokens that they generated.
+    /// Its requests that failed, or were never finished.
+    pub num_failed: u64,
+    /// Tokens that they generated; 0 where that is not known.
     pub output_tokens: u64,
     /// What its TTFT and latency are counted from.
     pub from: Start,
@@ -54,6 +60,10 @@ pub struct Comparison {
     pub window: Duration,
     /// In the order of [`Metric::ALL`]; those left out that a side does not know.
     pub metrics: Vec<MetricComparison>,
+    /// Where a side has a summary and no requests: what both tell of latencies. There are no metrics, series and pairs then.
+    pub figures: Vec<FigureComparison>,
+    /// Likewise: what both tell of rates.
+    pub rates: Vec<RateComparison>,
     /// In the order of [`Quantity::ALL`]; those left out that a side does not know.
     pub series: Vec<SeriesComparison>,
     /// `None` where it can't be told which request is which.
@@ -79,9 +89,15 @@ impl Comparison {
         self.metrics.iter().find(|comparison| comparison.metric == metric)
     }
 
-    /// Errors of mean, median, P90, P95 and P99 of TTFT, TPOT and latency: 15, unless no request has several tokens or B
-    /// has a 0.
+    /// Errors of mean, median, P90, P95 and P99 of TTFT, TPOT and latency: 15, unless no request has several tokens, a
+    /// summary lacks some, or B has a 0.
     pub fn errors(&self) -> Vec<Error> {
+        let headline = |figure: &&FigureComparison| Metric::HEADLINE.contains(&figure.metric);
+        let told = self
+            .figures
+            .iter()
+            .filter(headline)
+            .filter_map(|told| Some(Error { metric: told.metric, figure: told.figure, error: told.error()? }));
         let metrics = Metric::HEADLINE.into_iter().filter_map(|metric| self.metric(metric));
         let of_metric = |comparison: &MetricComparison| {
             let comparison = *comparison;
@@ -89,7 +105,7 @@ impl Comparison {
                 Some(Error { metric: comparison.metric, figure, error: comparison.error(figure)? })
             })
         };
-        metrics.flat_map(of_metric).collect()
+        metrics.flat_map(of_metric).chain(told).collect()
     }
 
     /// The mean of the |errors|; `None` where there are none.
@@ -112,21 +128,18 @@ impl Comparison {
 /// windows.
 pub fn compare(a: &Run, b: &Run, options: &Options) -> Result<Comparison, Faults> {
     let mut faults = Faults::new();
-    for run in [a, b].into_iter().filter(|run| run.requests.is_empty()) {
+    for run in [a, b].into_iter().filter(|run| run.requests.is_empty() && run.summary.is_none()) {
         faults.push(Fault::new(&run.name, "no requests"));
     }
     if options.window == Duration::ZERO {
         faults.push(Fault::new("--window", "must be above 0"));
     }
     let mut faults = faults.into_result(Faults::new())?;
-    let auto = if a.has(|request| request.queued) && b.has(|request| request.queued) {
-        Some(Start::Queued)
-    } else {
-        [a, b].iter().all(|run| run.has(|request| request.arrived)).then_some(Start::Arrival)
-    };
-    let from = options.from.or(auto);
-    let [of_a, of_b] = [a, b].map(|run| between(run, from, options.to, &mut faults));
-    let mut faults = faults.into_result(Faults::new())?;
+    let in_both = |start: &Start| knows(a, *start) && knows(b, *start);
+    let from = options.from.or_else(|| [Start::Queued, Start::Arrival].into_iter().find(in_both));
+    let by_client = [a, b].iter().any(|run| run.at_client);
+    let [of_a, of_b] = [a, b].map(|run| between(run, from, first_token(run, options.to, by_client), &mut faults));
+    faults.into_result(())?;
     let (side_a, side_b) = ((a, of_a), (b, of_b));
 
     let mut notes: Vec<String> = [a, b].into_iter().flat_map(|run| run.notes.iter().cloned()).collect();
@@ -134,11 +147,42 @@ pub fn compare(a: &Run, b: &Run, options: &Options) -> Result<Comparison, Faults
         let (a, b) = (of_a.from.name(), of_b.from.name());
         notes.push(format!("no stamp is in both to count from: A is counted from {a}, B from {b}"));
     }
-    let apart: Vec<&str> = [a, b].iter().filter(|run| !run.one_clock).map(|run| run.name.as_str()).collect();
-    let mut series = Vec::new();
+    if of_a.to != of_b.to {
+        let (a, b) = (of_a.to.name(), of_b.to.name());
+        notes.push(format!(
+            "first tokens count when {a} in A and when {b} in B: `run --output-stamps` tells when they were delivered"
+        ));
+    }
+    let comparison = Comparison {
+        a: side(side_a),
+        b: side(side_b),
+        window: options.window,
+        metrics: Vec::new(),
+        figures: Vec::new(),
+        rates: Vec::new(),
+        series: Vec::new(),
+        pairs: None,
+        notes,
+    };
+    if a.summary.is_some() || b.summary.is_some() {
+        Ok(of_summaries(comparison, side_a, side_b))
+    } else {
+        of_requests(comparison, side_a, side_b)
+    }
+}
+
+/// Adds what two sides of requests tell.
+fn of_requests(
+    mut comparison: Comparison,
+    side_a: (&Run, Between),
+    side_b: (&Run, Between),
+) -> Result<Comparison, Faults> {
+    let runs = [side_a.0, side_b.0];
+    let apart: Vec<&str> = runs.iter().filter(|run| !run.one_clock).map(|run| run.name.as_str()).collect();
     if apart.is_empty() {
+        let mut faults = Faults::new();
         for side in [side_a, side_b] {
-            let num = num_windows(span(side).1, options.window);
+            let num = num_windows(span(side).1, comparison.window);
             if num > WINDOWS_MAX {
                 let message =
                     format!("{} has {num} of these windows, and at most {WINDOWS_MAX} can be told", side.0.name);
@@ -146,25 +190,51 @@ pub fn compare(a: &Run, b: &Run, options: &Options) -> Result<Comparison, Faults
             }
         }
         faults.into_result(())?;
-        let of = |quantity| SeriesComparison::of(quantity, options.window, side_a, side_b);
-        series = Quantity::ALL.into_iter().filter_map(of).collect();
+        let of = |quantity| SeriesComparison::of(quantity, comparison.window, side_a, side_b);
+        comparison.series = Quantity::ALL.into_iter().filter_map(of).collect();
     } else {
-        notes.push(format!("{}: no common clock of the requests, so nothing is compared over time", apart.join(", ")));
+        let apart = apart.join(", ");
+        comparison.notes.push(format!("{apart}: no common clock of the requests, so nothing is compared over time"));
     }
-    Ok(Comparison {
-        a: side(side_a),
-        b: side(side_b),
-        window: options.window,
-        metrics: Metric::ALL.iter().filter_map(|&metric| MetricComparison::of(metric, side_a, side_b)).collect(),
-        series,
-        pairs: Pairs::of(side_a, side_b, &mut notes),
-        notes,
-    })
+    let metric = |&metric: &Metric| MetricComparison::of(metric, side_a, side_b);
+    comparison.metrics = Metric::ALL.iter().filter_map(metric).collect();
+    comparison.pairs = Pairs::of(side_a, side_b, &mut comparison.notes);
+    Ok(comparison)
+}
+
+/// Adds what two sides tell of which at least one has no requests.
+fn of_summaries(mut comparison: Comparison, side_a: (&Run, Between), side_b: (&Run, Between)) -> Comparison {
+    for (run, _) in [side_a, side_b].iter().filter(|(run, _)| run.summary.is_some()) {
+        comparison.notes.push(format!(
+            "{}: sums of all requests and none of them, so only numbers that it tells are compared, and neither \
+             distributions nor time nor single requests",
+            run.name
+        ));
+    }
+    let (a, b) = (Summary::of(side_a), Summary::of(side_b));
+    comparison.figures = Summary::figures(&a, &b);
+    comparison.rates = Summary::rates(&a, &b);
+    comparison
+}
+
+/// The stamp of the first token to count to in `run`.
+fn first_token(run: &Run, asked: Option<FirstToken>, by_client: bool) -> FirstToken {
+    let knows = run.at_client || run.has(|request| request.first_delivered);
+    asked.unwrap_or(if by_client && knows { FirstToken::Delivered } else { FirstToken::Computed })
+}
+
+/// Whether a run's latencies can be counted from a stamp.
+fn knows(run: &Run, start: Start) -> bool {
+    match &run.summary {
+        // Those of a summary are a client's.
+        Some(_) => start == Start::Arrival,
+        None => run.has(|request| start.of(request)),
+    }
 }
 
 /// The stamps to count between: those that are asked for, which the run must have.
 fn between(run: &Run, from: Option<Start>, to: FirstToken, faults: &mut Faults) -> Between {
-    let has = |start: Start| run.has(|request| start.of(request));
+    let has = |start| knows(run, start);
     let from = from.unwrap_or(if has(Start::Queued) { Start::Queued } else { Start::Arrival });
     if !has(from) {
         let other = match from {
@@ -178,7 +248,10 @@ fn between(run: &Run, from: Option<Start>, to: FirstToken, faults: &mut Faults) 
         };
         faults.push(Fault::new(&run.name, message).hint(other));
     }
-    if !run.has(|request| to.of(request)) {
+    if run.at_client && to == FirstToken::Computed {
+        let message = "it is not known when first tokens were computed: a client measured when it had them";
+        faults.push(Fault::new(&run.name, message).hint("count to when they were delivered: `--to delivered`"));
+    } else if run.summary.is_none() && !run.has(|request| to.of(request)) {
         let fault = Fault::new(&run.name, "it is not known of every request when its first token was delivered");
         faults.push(fault.hint("count to when it was computed: `--to computed`"));
     }
@@ -186,10 +259,16 @@ fn between(run: &Run, from: Option<Start>, to: FirstToken, faults: &mut Faults) 
 }
 
 fn side((run, between): (&Run, Between)) -> Side {
+    let of_requests = || (run.requests.len() as u64, run.requests.iter().map(|request| request.output_tokens).sum());
+    let (num_requests, output_tokens) = run
+        .summary
+        .as_ref()
+        .map_or_else(of_requests, |summary| (summary.num_requests.unwrap_or(0), summary.output_tokens.unwrap_or(0)));
     Side {
         name: run.name.clone(),
-        num_requests: run.requests.len(),
-        output_tokens: run.requests.iter().map(|request| request.output_tokens).sum(),
+        num_requests: num_requests as usize,
+        num_failed: run.num_failed,
+        output_tokens,
         from: between.from,
         to: between.to,
     }
@@ -249,7 +328,7 @@ mod tests {
         assert_eq!(ttfts(&all(), &no_queue(), &auto), (100.0, 100.0, 0));
         assert_eq!(ttfts(&no_arrival(), &no_queue(), &auto), (90.0, 100.0, 1));
         assert_eq!(ttfts(&all(), &all(), &Options { from: Some(Start::Arrival), ..auto }), (100.0, 100.0, 0));
-        let delivered = Options { to: FirstToken::Delivered, ..auto };
+        let delivered = Options { to: Some(FirstToken::Delivered), ..auto };
         assert_eq!(ttfts(&all(), &all(), &delivered), (120.0, 120.0, 0));
 
         let fault =

@@ -120,7 +120,7 @@ impl Between {
     }
 
     /// All values of `metric` in milliseconds, sorted; `None` where not every request has what it takes.
-    fn sorted(self, metric: Metric, run: &Run) -> Option<Vec<f64>> {
+    pub(crate) fn sorted(self, metric: Metric, run: &Run) -> Option<Vec<f64>> {
         let requests = run.requests.iter();
         let mut values: Vec<f64> = match metric {
             Metric::Ttft | Metric::Tpot | Metric::Latency => {

@@ -2,8 +2,10 @@
 
 use units::{Duration, Instant};
 
+use crate::Summary;
+
 /// What the requests of one run saw.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     /// What it is called: its file, as the user named it.
     pub name: String,
@@ -12,6 +14,14 @@ pub struct Run {
     /// Whether stamps of different requests are on one clock. Else each request has a clock of its own that starts with
     /// it, and nothing is known of what happened at the same time.
     pub one_clock: bool,
+    /// Whether a client took the stamps: a request arrived when it was sent, and its first token was there when the client
+    /// had it. Then nothing is known of when the engine had it, and [`Request::first_token`] is the same as
+    /// [`Request::first_delivered`].
+    pub at_client: bool,
+    /// Requests that failed or were never finished. They are in no other number.
+    pub num_failed: u64,
+    /// What is known where single requests are not: there are no requests then.
+    pub summary: Option<Summary>,
     /// What is odd about the source but no fault, in sentences without a full stop.
     pub notes: Vec<String>,
 }
@@ -47,7 +57,8 @@ pub struct Request {
 impl Run {
     /// A run of requests whose stamps are on one clock.
     pub fn new(name: impl Into<String>, requests: Vec<Request>) -> Self {
-        Self { name: name.into(), requests, one_clock: true, notes: Vec::new() }
+        let (one_clock, at_client, num_failed) = (true, false, 0);
+        Self { name: name.into(), requests, one_clock, at_client, num_failed, summary: None, notes: Vec::new() }
     }
 
     /// How long after the first arrival each request arrived, where that is known of all: in order of the numbers that

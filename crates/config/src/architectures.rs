@@ -15,6 +15,7 @@ use model::{Architecture, Layer, Model, Sequence, Table};
 use saphyr::{LoadableYamlNode, MarkedYaml, Marker};
 
 use crate::report::{PlaceFault, Report};
+use crate::schema;
 
 /// The architectures of one cluster's models, each read once.
 pub(crate) struct Architectures {
@@ -68,8 +69,6 @@ impl Architectures {
 
 type Yaml<'y> = MarkedYaml<'y>;
 
-/// The six parts of a sequence, by name.
-const PARTS: &[&str] = &["prologue", "pre_attn", "post_attn", "mlp_dense", "mlp_moe", "head"];
 /// The four tables, by name.
 const TABLES: &[(&str, Table)] = &[
     ("dense", Table::Dense),
@@ -120,8 +119,7 @@ impl Reader<'_> {
 
     fn catalog(&mut self, catalog: &Yaml<'_>) -> Vec<(Layer, Table, bool)> {
         let mut layers: Vec<(Layer, Table, bool)> = Vec::new();
-        let names: Vec<_> = TABLES.iter().map(|(name, _)| *name).collect();
-        for (table_name, entries) in self.mapping(catalog, "$.catalog", Some(&names)) {
+        for (table_name, entries) in self.mapping(catalog, "$.catalog", Some(&schema::TABLES.names())) {
             let Some(&(_, table)) = TABLES.iter().find(|(name, _)| *name == table_name) else { continue };
             let path = format!("$.catalog.{table_name}");
             for (name, entry) in self.mapping(entries, &path, None) {
@@ -155,7 +153,7 @@ impl Reader<'_> {
 
     fn sequence(&mut self, sequence: &Yaml<'_>, catalog: &[(Layer, Table, bool)]) -> Sequence {
         let mut layers = Sequence::default();
-        for (part, value) in self.mapping(sequence, "$.sequence", Some(PARTS)) {
+        for (part, value) in self.mapping(sequence, "$.sequence", Some(&schema::SEQUENCE_PARTS.names())) {
             let names = self.part(value, &format!("$.sequence.{part}"), catalog);
             match part {
                 "prologue" => layers.prologue = names,

@@ -12,15 +12,16 @@ use documents::{Bounds, Document, json};
 use crate::instances::{self, Instance};
 use crate::link_model::{self, LinkModel};
 use crate::power::{self, PowerFile};
+use crate::schema;
 
 /// Most of anything that is counted one by one: nodes, instances, NPUs, sequences.
 pub(crate) const MOST: u64 = 1 << 20;
 /// Largest memory in GiB, so that bytes stay exact in a double.
-const MOST_GIB: f64 = (1u64 << 22) as f64;
+pub(crate) const MOST_GIB: f64 = (1u64 << 22) as f64;
 /// Bandwidth is cut to whole bytes a nanosecond where it is used, so it begins at 1.
 pub(crate) const BANDWIDTH: Bounds = Bounds::From { least: 1.0, most: 1e9 };
 /// Far below any link; keeps the time of a message within 64 bits.
-const LINK_BANDWIDTH: Bounds = Bounds::From { least: 1e-3, most: 1e9 };
+pub(crate) const LINK_BANDWIDTH: Bounds = Bounds::From { least: 1e-3, most: 1e9 };
 pub(crate) const LATENCY: Bounds = Bounds::From { least: 0.0, most: 1e12 };
 
 /// What one cluster file says.
@@ -130,7 +131,7 @@ pub(crate) fn read(document: &Arc<Document>, faults: &mut Faults) -> Option<Clus
 }
 
 fn cluster(root: &Object<'_>) -> Option<Cluster> {
-    root.reject_unknown(&["num_nodes", "link_bw", "link_latency", "link_model", "cxl_mem", "nodes"]);
+    root.reject_unknown_in(&schema::ROOT);
     let link_bandwidth = root.require("link_bw").and_then(|value| link_setting(&value, LINK_BANDWIDTH));
     let link_latency = root.require("link_latency").and_then(|value| link_setting(&value, LATENCY));
     let link_model = readable(root, "link_model", link_model::read);
@@ -144,7 +145,7 @@ fn cluster(root: &Object<'_>) -> Option<Cluster> {
     let mut num_instances = 0;
     for (index, element) in elements.iter().enumerate() {
         let Some(object) = element.object() else { continue };
-        object.reject_unknown(&["num_instances", "cpu_mem", "instances", "power"]);
+        object.reject_unknown_in(&schema::NODE);
         read_nodes.extend(node(&object));
         let elements = object.require("instances").and_then(|value| value.array());
         check_length(&object, "num_instances", "instances", elements.as_ref().map(Vec::len));
@@ -198,7 +199,7 @@ fn link_setting(value: &Cursor<'_>, bounds: Bounds) -> Option<LinkSetting> {
 /// Reads the memory of an NPU.
 pub(crate) fn npu_memory(value: &Cursor<'_>) -> Option<Memory> {
     let object = value.object()?;
-    object.reject_unknown(&["mem_size", "mem_bw", "mem_latency", "mem_util", "activation_peak", "runtime_context"]);
+    object.reject_unknown_in(&schema::NPU_MEMORY);
     let [size, bandwidth, latency] = memory(|key| object.require(key));
     let utilisation = optional(&object, "mem_util", |value| value.number(Bounds::FRACTION));
     let [activation_peak, runtime_context] =
@@ -227,7 +228,7 @@ fn overhead(value: &Cursor<'_>) -> Option<Overhead> {
 
 fn cpu_memory(value: &Cursor<'_>) -> Option<CpuMemory> {
     let object = value.object()?;
-    object.reject_unknown(&["mem_size", "mem_bw", "mem_latency", "pim_config"]);
+    object.reject_unknown_in(&schema::CPU_MEMORY);
     let pim_config = optional(&object, "pim_config", |value| value.string());
     // Its speed is that of the memory type, if it is one that computes.
     let may_lack = |key: &str| pim_config.is_some() && key != "mem_size";
@@ -243,7 +244,7 @@ fn cpu_memory(value: &Cursor<'_>) -> Option<CpuMemory> {
 
 fn cxl_memory(value: &Cursor<'_>) -> Option<CxlMemory> {
     let object = value.object()?;
-    object.reject_unknown(&["mem_size", "mem_bw", "mem_latency", "num_devices"]);
+    object.reject_unknown_in(&schema::CXL_MEMORY);
     let [size, bandwidth, latency] = memory(|key| object.require(key));
     let num_devices = match object.get("num_devices") {
         Some(value) => value.count(1, MOST).map(|count| count.value as u32),

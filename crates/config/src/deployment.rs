@@ -108,8 +108,11 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Loaded, Faults> {
         note_capture_sizes(&members, inputs, &mut report);
     }
     let instances = members.iter().zip(&footings).map(|(member, footing)| summary(member, footing)).collect();
+    let bytes = |size_gib: f64| (size_gib * GIB as f64) as u64;
+    let host_memory_bytes = shared.nodes.iter().map(|node| bytes(node.cpu_memory.size_gib.value)).collect();
+    let pool_memory_bytes = shared.cxl_memory.as_ref().map(|pool| bytes(pool.size_gib.value));
     let deployment = Parts { inputs, shared, members, groups, footings, tiers, pim: pim.flatten(), power }.assemble();
-    Ok(Loaded { deployment, instances, notes: report.notes })
+    Ok(Loaded { deployment, instances, host_memory_bytes, pool_memory_bytes, notes: report.notes })
 }
 
 fn check_folder(flag: &str, folder: Option<&Path>, report: &mut Report) {
@@ -142,7 +145,8 @@ fn members<'c>(cluster: &'c Cluster, inputs: &Inputs, report: &mut Report) -> Ve
 fn footings(members: &[Member<'_>], shared: Option<&Shared>, inputs: &Inputs, report: &mut Report) -> Vec<Footing> {
     let mut architectures = Architectures::new(inputs.architecture_dir.clone());
     let (profiles, constants) = (inputs.profile_dir.as_deref(), inputs.gpu_constants.as_deref());
-    let mut latencies = Latencies::new(inputs.latency_source, profiles, constants, report);
+    let mut latencies =
+        Latencies::new(inputs.latency_source, profiles, constants, report).with_tables(inputs.other_tables);
     let footing = |member: &Member<'_>| {
         let Member { instance, model, degrees, settings } = member;
         let architecture = architectures.get(model, &|message| instance.model_name.place.fault(message), report);
@@ -315,7 +319,7 @@ impl Parts<'_> {
             tp_dims: group_spec.tp_dims,
             ep_dims: group_spec.ep_dims,
             element_bytes: settings.dtype.bytes(),
-            weight_bytes: footing.capacity.weight_bytes,
+            weight_bytes: footing.capacity.weights.total(),
             scheduler: settings.scheduler,
             kv: footing.capacity.kv,
             block_copy: settings.block_copy,
@@ -326,6 +330,13 @@ impl Parts<'_> {
             pim: pim.map(|memory| memory.spec(model, settings.sub_batch_interleaving)),
         }
     }
+}
+
+/// The profile that is looked up, as the folders of profiles are called.
+fn profile_name(member: &Member<'_>) -> String {
+    let Member { instance, model, degrees, settings } = member;
+    let variant = settings.kv_cache_dtype.profile_variant(settings.dtype);
+    format!("{}/{}/{variant}/tp{}", instance.hardware.value, model.name, degrees.tp)
 }
 
 fn summary(member: &Member<'_>, footing: &Footing) -> InstanceSummary {
@@ -339,5 +350,7 @@ fn summary(member: &Member<'_>, footing: &Footing) -> InstanceSummary {
         kv_tokens: blocks * u64::from(block_size),
         kv_bytes: blocks * bytes_per_block,
         kv_basis: footing.capacity.kv_basis,
+        weights: footing.capacity.weights,
+        profile: (footing.latency_used == LatencyUsed::Profile).then(|| profile_name(member)),
     }
 }

@@ -6,10 +6,11 @@ use model::{Dtype, KvCacheDtype};
 
 use crate::cluster::{self, MOST, Memory, optional, readable};
 use crate::placement::{self, PlacementRules};
+use crate::schema;
 use crate::settings::BLOCK_SIZE_MOST;
 
 /// Tokens that any limit may give.
-const MOST_TOKENS: u64 = 1 << 40;
+pub(crate) const MOST_TOKENS: u64 = 1 << 40;
 /// Fewest blocks of a KV cache: one is vLLM's null block.
 pub(crate) const NUM_GPU_BLOCKS_LEAST: u64 = 2;
 
@@ -70,36 +71,9 @@ pub(crate) struct Overrides {
     pub(crate) sub_batch_interleaving: Option<Placed<bool>>,
 }
 
-const INSTANCE_KEYS: &[&str] = &[
-    "model_name",
-    "hardware",
-    "npu_mem",
-    "num_gpu_blocks",
-    "num_npus",
-    "tp_size",
-    "pp_size",
-    "ep_size",
-    "dp_group",
-    "pd_type",
-    "placement",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "long_prefill_token_threshold",
-    "block_size",
-    "dtype",
-    "kv_cache_dtype",
-    "enable_chunked_prefill",
-    "enable_prefix_caching",
-    "reserve_full_isl",
-    "enable_local_offloading",
-    "enable_attn_offloading",
-    "enable_sub_batch_interleaving",
-    "enable_block_copy",
-];
-
 /// Reads one instance of the node with the index `node`.
 pub(crate) fn read(object: &Object<'_>, node: usize) -> Option<Instance> {
-    object.reject_unknown(INSTANCE_KEYS);
+    object.reject_unknown_in(&schema::INSTANCE);
     let string = |key| object.require(key).and_then(|value| value.string());
     let degree = |key| readable(object, key, |value| value.count(1, MOST));
     let model_name = string("model_name");

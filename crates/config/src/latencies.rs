@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use diagnostics::Fault;
 use documents::{Document, suggest};
-use latency::{Analytic, Bundle, BundleName, Catalogue, GpuConstants, NoProfile, OpLatency, Profile};
+use latency::{Analytic, Bundle, BundleName, Catalogue, GpuConstants, NoProfile, OpLatency, OtherTables, Profile};
 use model::{Architecture, Model};
 
 use crate::instances::Instance;
@@ -39,6 +39,8 @@ pub enum LatencyUsed {
 pub(crate) struct Latencies {
     source: LatencySource,
     catalogue: Option<Catalogue>,
+    /// Tables of profiles in another format.
+    other_tables: Option<OtherTables>,
     constants: Option<GpuConstants>,
     bundles: BTreeMap<BundleName, Option<Bundle>>,
     /// By bundle, tensor-parallel degree and family.
@@ -62,7 +64,12 @@ impl Latencies {
             let document = report.take(Document::read(file))?;
             report.take(GpuConstants::parse(&document.name, &document.text))
         });
-        Self { source, catalogue, constants, bundles: BTreeMap::new(), profiles: BTreeMap::new() }
+        Self { source, catalogue, other_tables: None, constants, bundles: BTreeMap::new(), profiles: BTreeMap::new() }
+    }
+
+    /// The same sources, with tables of profiles in another format too.
+    pub(crate) fn with_tables(self, other_tables: Option<OtherTables>) -> Self {
+        Self { other_tables, ..self }
     }
 
     /// The operator times of one instance.
@@ -115,7 +122,7 @@ impl Latencies {
         }
         let bundle = match self.catalogue.as_ref().map(|catalogue| catalogue.find(name)) {
             Some(Ok(dir)) => {
-                let open = || report.take(Bundle::open(&dir));
+                let open = || report.take(Bundle::open_with(&dir, self.other_tables));
                 let bundle = self.bundles.entry(name.clone()).or_insert_with(open).as_mut()?;
                 match bundle.at(architecture, u64::from(tp)) {
                     Ok(profile) => Ok(profile),

@@ -32,6 +32,7 @@ mod power;
 mod presets;
 mod report;
 mod roles;
+pub mod schema;
 mod settings;
 mod tiers;
 mod workload_limits;
@@ -41,6 +42,8 @@ use std::path::PathBuf;
 use diagnostics::{Fault, Faults};
 use documents::Document;
 use engine::Deployment;
+use latency::OtherTables;
+use model::WeightBytes;
 
 pub use latencies::{LatencySource, LatencyUsed};
 pub use memory::KvBasis;
@@ -80,6 +83,8 @@ pub struct Inputs {
     pub cluster: Source,
     /// Latency profiles: `<hardware>/<model>/<variant>/`.
     pub profile_dir: Option<PathBuf>,
+    /// Tables of profiles that are in another format than CSV.
+    pub other_tables: Option<OtherTables>,
     /// Models beside the built-in ones: `<model>.json`, as Hugging Face's `config.json`. They come first.
     pub model_dir: Option<PathBuf>,
     /// Architectures beside the built-in ones: `<model_type>.yaml`. They come first.
@@ -100,6 +105,7 @@ impl Inputs {
         Self {
             cluster,
             profile_dir: None,
+            other_tables: None,
             model_dir: None,
             architecture_dir: None,
             pim_dir: None,
@@ -117,6 +123,10 @@ pub struct Loaded {
     pub deployment: Deployment,
     /// What to tell about its instances, by id.
     pub instances: Vec<InstanceSummary>,
+    /// Bytes of host memory of each node.
+    pub host_memory_bytes: Vec<u64>,
+    /// Bytes of CXL memory, where there is any.
+    pub pool_memory_bytes: Option<u64>,
     /// What a user should know about how it was read, a sentence each.
     pub notes: Vec<String>,
 }
@@ -138,6 +148,10 @@ pub struct InstanceSummary {
     pub kv_bytes: u64,
     /// What their number follows from.
     pub kv_basis: KvBasis,
+    /// Bytes of weights on each NPU, the one that holds most of them.
+    pub weights: WeightBytes,
+    /// The profile that its operator times are looked up in, if they are.
+    pub profile: Option<String>,
 }
 
 /// Reads and checks a deployment.

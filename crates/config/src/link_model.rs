@@ -7,12 +7,13 @@ use documents::json::{Cursor, Placed};
 use network::{CollectiveKind, Curve, Measured};
 
 use crate::cluster::LATENCY;
+use crate::schema;
 
 /// Curves, and where the list stands.
 pub(crate) type LinkModel = Placed<(Measured, usize)>;
 
 /// Far above any memory, and exact in a double.
-const MOST_BYTES: u64 = 1 << 53;
+pub(crate) const MOST_BYTES: u64 = 1 << 53;
 
 /// Of the line through the last two points, which goes on beyond them.
 const STEEPEST_NS_PER_BYTE: f64 = 1000.0;
@@ -27,7 +28,7 @@ pub(crate) fn read(value: &Cursor<'_>) -> Option<LinkModel> {
             is_sound = false;
             continue;
         };
-        object.reject_unknown(&CollectiveKind::ALL.map(CollectiveKind::name));
+        object.reject_unknown_in(&schema::LINK_MODEL);
         for kind in CollectiveKind::ALL {
             let Some(points) = object.get(kind.name()) else { continue };
             match curve(&points) {

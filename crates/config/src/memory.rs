@@ -11,7 +11,7 @@
 use diagnostics::Fault;
 use documents::json::{Place, Placed};
 use engine::{Engine, KvSpec, Placement, Polling};
-use model::{Architecture, Layer, Model};
+use model::{Architecture, Layer, Model, WeightBytes};
 use network::Location;
 use units::GIB;
 
@@ -25,7 +25,7 @@ use crate::settings::{Flags, Settings};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Capacity {
     /// Bytes of weights.
-    pub(crate) weight_bytes: u64,
+    pub(crate) weights: WeightBytes,
     /// The KV cache.
     pub(crate) kv: KvSpec,
     /// What its size follows from.
@@ -71,7 +71,8 @@ pub(crate) fn divide(
     let memory = &instance.npu_memory.size_gib;
     let memory_bytes = memory.value * GIB as f64;
     let weights = |degrees| weights(held, degrees, settings, flags.polling);
-    let (weight_bytes, bytes_per_block) = (weights(degrees), block_bytes(model, degrees, settings));
+    let (weights_held, bytes_per_block) = (weights(degrees), block_bytes(model, degrees, settings));
+    let weight_bytes = weights_held.total();
     if bytes_per_block == 0 {
         let message = format!("{} NPUs leave less than a byte of KV per block on each", degrees.num_npus());
         report.push(instance.place.fault(message));
@@ -88,7 +89,7 @@ pub(crate) fn divide(
         Some(_) => None,
         None => overheads::of(&instance.npu_memory, model, degrees, settings, flags.engine),
     };
-    let taken = |degrees| weights(degrees).saturating_add(overheads(degrees).map_or(0, Overheads::bytes));
+    let taken = |degrees| weights(degrees).total().saturating_add(overheads(degrees).map_or(0, Overheads::bytes));
     let needed = |degrees| {
         let kv_bytes = block_bytes(model, degrees, settings).saturating_mul(blocks_least);
         taken(degrees).saturating_add(kv_bytes)
@@ -128,7 +129,7 @@ pub(crate) fn divide(
         Some(_) => KvBasis::Given,
         None => KvBasis::Share { utilization: settings.memory_utilization, overheads: overheads(degrees) },
     };
-    Some(Capacity { weight_bytes, kv, kv_basis })
+    Some(Capacity { weights: weights_held, kv, kv_basis })
 }
 
 /// Tells the keys of `npu_mem` that change nothing.
@@ -196,28 +197,39 @@ fn no_room(
 }
 
 /// Bytes of weights on the NPU that holds most of them.
-fn weights(held: Weights<'_>, degrees: Degrees, settings: &Settings, polling: Polling) -> u64 {
+fn weights(held: Weights<'_>, degrees: Degrees, settings: &Settings, polling: Polling) -> WeightBytes {
     let Degrees { tp, pp, ep } = degrees;
     let element_bytes = settings.dtype.bytes();
     let Weights { model, architecture, placement } = held;
-    let all = model.weight_bytes_per_npu(u64::from(tp), u64::from(pp), u64::from(ep), element_bytes);
+    let all = model.weights_per_npu(u64::from(tp), u64::from(pp), u64::from(ep), element_bytes);
     if polling == Polling::Reference || is_all_on_npu(placement) {
         return all;
     }
     let sequence = &architecture.sequence;
     let feed_forward = if model.is_moe() { &sequence.mlp_moe } else { &sequence.mlp_dense };
-    let bytes_here = |layer: Layer, block: Option<usize>| {
+    let add_here = |held: &mut WeightBytes, layer: Layer, block: Option<usize>| {
         let parallel = if layer == Layer::Moe { ep } else { tp };
-        let is_here = placement.weights_of(layer, block) == Location::Npu;
-        if is_here { model.sizes(layer, 1, 0, u64::from(parallel), element_bytes).weight } else { 0 }
+        if placement.weights_of(layer, block) == Location::Npu {
+            held.add(layer, model.sizes(layer, 1, 0, u64::from(parallel), element_bytes).weight);
+        }
     };
-    let ends: u64 = sequence.prologue.iter().chain(&sequence.head).map(|&layer| bytes_here(layer, None)).sum();
-    let block_layers = || sequence.pre_attn.iter().chain(&sequence.post_attn).chain(feed_forward);
-    let block = |index: usize| block_layers().map(|&layer| bytes_here(layer, Some(index))).sum::<u64>();
-    let blocks: Vec<u64> = (0..model.num_hidden_layers as usize).map(block).collect();
-    let heaviest_stage = stages(&blocks, pp as usize).map(|stage| stage.iter().sum::<u64>()).max();
+    let mut here = WeightBytes::default();
+    sequence.prologue.iter().chain(&sequence.head).for_each(|&layer| add_here(&mut here, layer, None));
+    let block = |index: usize| {
+        let mut held = WeightBytes::default();
+        let layers = sequence.pre_attn.iter().chain(&sequence.post_attn).chain(feed_forward);
+        layers.for_each(|&layer| add_here(&mut held, layer, Some(index)));
+        held
+    };
+    let blocks: Vec<WeightBytes> = (0..model.num_hidden_layers as usize).map(block).collect();
+    let sum = |stage: &[WeightBytes]| {
+        let mut sum = WeightBytes::default();
+        stage.iter().for_each(|&block| sum += block);
+        sum
+    };
+    here += stages(&blocks, pp as usize).map(sum).max_by_key(WeightBytes::total).unwrap_or_default();
     // Where stages differ by a block, `all` counts the smaller number.
-    all.min(ends + heaviest_stage.unwrap_or(0))
+    if here.total() < all.total() { here } else { all }
 }
 
 fn is_all_on_npu(placement: &Placement) -> bool {

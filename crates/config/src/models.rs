@@ -26,7 +26,7 @@ const BUILT_IN: &[(&str, &str)] = &[
 ];
 
 /// Most of any one dimension.
-const MOST: u64 = 1 << 24;
+pub(crate) const MOST: u64 = 1 << 24;
 /// Most weights of a model; keeps bytes of weights, activations and KV well inside 64 bits.
 const MOST_WEIGHTS: f64 = 1e15;
 

@@ -17,6 +17,7 @@ use units::NodeId;
 
 use crate::instances::Instance;
 use crate::report::Report;
+use crate::schema;
 use crate::settings::{Flags, PrefixStorage, Settings};
 
 /// What `placement` of one instance says.
@@ -49,15 +50,13 @@ enum Device {
     Cxl(u32),
 }
 
-const LOCATION_KEYS: &[&str] = &["weights", "kv_loc", "kv_evict_loc"];
-
 /// Reads `placement` of one instance.
 pub(crate) fn read(value: &Cursor<'_>) -> Option<PlacementRules> {
     let object = value.object()?;
-    object.reject_unknown(&["default", "blocks", "layers"]);
+    object.reject_unknown_in(&schema::PLACEMENT);
     let default = object.get("default").and_then(|value| value.object());
     if let Some(default) = &default {
-        default.reject_unknown(LOCATION_KEYS);
+        default.reject_unknown_in(&schema::LOCATIONS);
     }
     let blocks = object.get("blocks").and_then(|value| value.array()).unwrap_or_default();
     let layers = object.get("layers").and_then(|value| value.object());
@@ -71,7 +70,7 @@ pub(crate) fn read(value: &Cursor<'_>) -> Option<PlacementRules> {
 
 fn blocks_rule(value: &Cursor<'_>) -> Option<BlocksRule> {
     let object = value.object()?;
-    object.reject_unknown(&["blocks", "weights", "kv_loc", "kv_evict_loc"]);
+    object.reject_unknown_in(&schema::BLOCKS);
     let rule = rule(&object);
     let ranges = object.require("blocks").and_then(|value| ranges(&value));
     Some(BlocksRule { ranges: ranges?, rule })
@@ -103,7 +102,7 @@ fn layer_rule(name: &str, value: &Cursor<'_>) -> Option<(Layer, Rule)> {
         value.push(fault.hint(suggest::hint(name, &names)));
     }
     let object = value.object()?;
-    object.reject_unknown(LOCATION_KEYS);
+    object.reject_unknown_in(&schema::LOCATIONS);
     Some((layer?, rule(&object)))
 }
 

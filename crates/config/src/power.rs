@@ -6,18 +6,20 @@
 
 use documents::Bounds;
 use documents::json::{Cursor, Object, Place, Placed};
+use documents::schema::Shape;
 use engine::{CpuPower, DramPower, NodePower, NpuPower};
 
 use crate::cluster::{Node, optional};
 use crate::groups::Member;
 use crate::pim::PimMemory;
 use crate::report::Report;
+use crate::schema;
 
 /// Any power, energy or duration.
-const AMOUNT: Bounds = Bounds::From { least: 0.0, most: 1e9 };
-const SHARE: Bounds = Bounds::From { least: 0.0, most: 1.0 };
-const MODULE_GIB: Bounds = Bounds::From { least: 1e-3, most: 1e9 };
-const MOST_PARTS: u64 = 1 << 20;
+pub(crate) const AMOUNT: Bounds = Bounds::From { least: 0.0, most: 1e9 };
+pub(crate) const SHARE: Bounds = Bounds::From { least: 0.0, most: 1.0 };
+pub(crate) const MODULE_GIB: Bounds = Bounds::From { least: 1e-3, most: 1e9 };
+pub(crate) const MOST_PARTS: u64 = 1 << 20;
 
 /// `power` of one node as it stands.
 pub(crate) struct PowerFile {
@@ -33,29 +35,29 @@ pub(crate) struct PowerFile {
 /// Reads `power` of one node.
 pub(crate) fn read(value: &Cursor<'_>) -> Option<PowerFile> {
     let object = value.object()?;
-    object.reject_unknown(&["base_node_power", "npu", "cpu", "dram", "link", "nic", "storage"]);
+    object.reject_unknown_in(&schema::POWER);
     let part = |key| object.require(key).and_then(|value| value.object());
     let base_w = amount(&object, "base_node_power");
     let npus = part("npu");
     let types = npus.as_ref().map(|npus| npus.entries().filter_map(|(name, value)| npu(name, &value)).collect());
     let cpu = part("cpu").and_then(|cpu| {
-        cpu.reject_unknown(&["idle_power", "active_power", "util"]);
+        cpu.reject_unknown_in(&schema::POWER_CPU);
         let [idle_w, active_w] = ["idle_power", "active_power"].map(|key| amount(&cpu, key));
         let utilization = required(&cpu, "util", SHARE);
         Some(CpuPower { idle_w: idle_w?, active_w: active_w?, utilization: utilization? })
     });
     let dram = part("dram");
     let pj_per_bit = dram.as_ref().and_then(|dram| {
-        dram.reject_unknown(&["dimm_size", "idle_power", "energy_per_bit"]);
+        dram.reject_unknown_in(&schema::POWER_DRAM);
         amount(dram, "energy_per_bit")
     });
     let link = part("link").and_then(|link| {
-        let idle_w = all_of(&link, "num_links", &["energy_per_bit"]);
+        let idle_w = all_of(&link, "num_links", &schema::POWER_LINK);
         let pj_per_bit = amount(&link, "energy_per_bit");
         Some((idle_w?, pj_per_bit?))
     });
-    let nic_w = part("nic").and_then(|nic| all_of(&nic, "num_nics", &[]));
-    let storage_w = part("storage").and_then(|storage| all_of(&storage, "num_devices", &[]));
+    let nic_w = part("nic").and_then(|nic| all_of(&nic, "num_nics", &schema::POWER_NIC));
+    let storage_w = part("storage").and_then(|storage| all_of(&storage, "num_devices", &schema::POWER_STORAGE));
     let (npus, dram, (link_idle_w, link_pj_per_bit)) = (npus?, dram?, link?);
     let given =
         |key, bounds| optional(&dram, key, |value| value.number(bounds)).map(|number: Placed<f64>| number.value);
@@ -80,7 +82,7 @@ pub(crate) fn read(value: &Cursor<'_>) -> Option<PowerFile> {
 fn npu(hardware: &str, value: &Cursor<'_>) -> Option<NpuPower> {
     const KEYS: [&str; 4] = ["idle_power", "standby_power", "active_power", "standby_duration"];
     let object = value.object()?;
-    object.reject_unknown(&KEYS);
+    object.reject_unknown_in(&schema::POWER_NPU);
     let [idle_w, standby_w, active_w, standby_s] = KEYS.map(|key| amount(&object, key));
     Some(NpuPower {
         hardware: hardware.to_owned(),
@@ -92,9 +94,9 @@ fn npu(hardware: &str, value: &Cursor<'_>) -> Option<NpuPower> {
     })
 }
 
-/// W of all parts of one kind at rest. `others` are its keys beside their number and the power of one.
-fn all_of(object: &Object<'_>, count_key: &'static str, others: &[&'static str]) -> Option<f64> {
-    object.reject_unknown(&[&[count_key, "idle_power"], others].concat());
+/// W of all parts of one kind at rest.
+fn all_of(object: &Object<'_>, count_key: &'static str, shape: &Shape) -> Option<f64> {
+    object.reject_unknown_in(shape);
     let count = object.require(count_key).and_then(|value| value.count(0, MOST_PARTS));
     let idle_w = amount(object, "idle_power");
     Some(idle_w? * count?.value as f64)

@@ -12,11 +12,13 @@ use documents::{Bounds, Document, json, suggest};
 use engine::HostTimes;
 use units::Duration;
 
+use crate::schema;
+
 /// The presets that ship with the simulator.
 const SHIPPED: &[(&str, &str)] = &[("vllm-0.19", include_str!("../presets/vllm-0.19.json"))];
 
 /// A second: more than any host takes for one of these.
-const MICROSECONDS: Bounds = Bounds::From { least: 0.0, most: 1e6 };
+pub(crate) const MICROSECONDS: Bounds = Bounds::From { least: 0.0, most: 1e6 };
 
 /// What an engine's host takes, and where that is from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +59,7 @@ impl Preset {
         let mut faults = Faults::new();
         let preset = json::read(&Arc::new(document), &mut faults, |outermost| {
             let object = outermost.object()?;
-            object.reject_unknown(&["name", "about", "host_us"]);
+            object.reject_unknown_in(&schema::PRESET_ROOT);
             let name = object.require("name").and_then(|value| value.string());
             let about = object.get("about").map_or(Some(String::new()), |value| Some(value.string()?.value));
             let times = object.require("host_us").and_then(|value| value.object());
@@ -70,7 +72,7 @@ impl Preset {
 
 fn host_times(object: &Object<'_>) -> Option<HostTimes> {
     let mut host = HostTimes::default();
-    object.reject_unknown(&host.named().map(|(name, _)| name));
+    object.reject_unknown_in(&schema::HOST);
     let mut is_sound = true;
     for (name, time) in host.named_mut() {
         let Some(value) = object.get(name) else { continue };

@@ -11,6 +11,7 @@ use diagnostics::{Fault, Faults, Position};
 use jsonc_parser::ast::{ObjectProp, Value};
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
+use crate::schema::Shape;
 use crate::{Bounds, Document, suggest};
 
 /// Where a value stands, kept after the file is read so that later checks can point at it.
@@ -22,11 +23,14 @@ pub struct Place {
 }
 
 impl Place {
+    /// Line and column.
+    pub fn position(&self) -> Position {
+        Position::of(&self.document.text, self.offset)
+    }
+
     /// A fault here.
     pub fn fault(&self, message: impl Into<String>) -> Fault {
-        Fault::new(self.document.name.as_str(), message)
-            .at(Position::of(&self.document.text, self.offset))
-            .path(self.path.as_str())
+        Fault::new(self.document.name.as_str(), message).at(self.position()).path(self.path.as_str())
     }
 }
 
@@ -62,7 +66,25 @@ pub fn read<T>(
     faults: &mut Faults,
     read: impl FnOnce(&Cursor<'_>) -> Option<T>,
 ) -> Option<T> {
-    let parsed = match parse_to_ast(&document.text, &CollectOptions::default(), &strict()) {
+    read_as(&strict(), document, faults, read)
+}
+
+/// The same for what Python's `json` writes: as the standard has it, but for the numbers `NaN` and `Infinity`.
+pub fn read_python<T>(
+    document: &Arc<Document>,
+    faults: &mut Faults,
+    read: impl FnOnce(&Cursor<'_>) -> Option<T>,
+) -> Option<T> {
+    read_as(&ParseOptions { allow_non_finite_numbers: true, ..strict() }, document, faults, read)
+}
+
+fn read_as<T>(
+    options: &ParseOptions,
+    document: &Arc<Document>,
+    faults: &mut Faults,
+    read: impl FnOnce(&Cursor<'_>) -> Option<T>,
+) -> Option<T> {
+    let parsed = match parse_to_ast(&document.text, &CollectOptions::default(), options) {
         Ok(parsed) => parsed,
         Err(error) => {
             let at = Position::of(&document.text, error.range().start);
@@ -134,6 +156,23 @@ impl<'r> Cursor<'r> {
     /// Whether the value is a string.
     pub fn is_string(&self) -> bool {
         matches!(self.value, Value::StringLit(_))
+    }
+
+    /// Whether the value is an object.
+    pub fn is_object(&self) -> bool {
+        matches!(self.value, Value::Object(_))
+    }
+
+    /// The value as a string, if it is one; it may be empty.
+    pub fn as_text(&self) -> Option<&'r str> {
+        let Value::StringLit(string) = self.value else { return None };
+        Some(&string.value)
+    }
+
+    /// The value as `true` or `false`, if it is one.
+    pub fn as_boolean(&self) -> Option<bool> {
+        let Value::BooleanLit(boolean) = self.value else { return None };
+        Some(boolean.value)
     }
 
     /// Whether the value is an array of at least one element.
@@ -248,6 +287,8 @@ impl<'r> Object<'r> {
 
     /// The value of `key`, unless it is absent or `null`.
     pub fn get(&self, key: &str) -> Option<Cursor<'r>> {
+        #[cfg(feature = "record")]
+        recorded::push(self.path_of(key));
         let property = self.properties.iter().find(|property| property.name.as_str() == key)?;
         if matches!(property.value, Value::NullKeyword(_)) {
             return None;
@@ -273,6 +314,11 @@ impl<'r> Object<'r> {
     /// Records a fault for each key that is not in `known`, with the nearest one that is.
     pub fn reject_unknown(&self, known: &[&str]) {
         self.reject_unknown_but(known, |_| false);
+    }
+
+    /// The same, with the keys of `shape`.
+    pub fn reject_unknown_in(&self, shape: &Shape) {
+        self.reject_unknown(&shape.names());
     }
 
     /// The same, except for keys that are `seen_to` elsewhere: faults that have a message of their own.
@@ -303,6 +349,26 @@ impl<'r> Object<'r> {
     fn path_of(&self, key: &str) -> String {
         let plain = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') && !key.is_empty();
         if plain { format!("{}.{key}", self.cursor.path) } else { format!("{}[{key:?}]", self.cursor.path) }
+    }
+}
+
+/// Which keys readers ask for, for tests that hold descriptions to them.
+#[cfg(feature = "record")]
+pub mod recorded {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        static ASKED: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    pub(super) fn push(path: String) {
+        ASKED.with_borrow_mut(|asked| asked.extend([path]));
+    }
+
+    /// The paths that were asked for on this thread since the last call.
+    pub fn take() -> BTreeSet<String> {
+        ASKED.take()
     }
 }
 

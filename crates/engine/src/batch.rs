@@ -219,6 +219,11 @@ impl Batch {
         }
     }
 
+    /// Tokens of KV of its decodes, of all together and of the one that has most.
+    pub(crate) fn kv_decode_tokens(&self) -> (u64, u64) {
+        (self.shape.kv_decode_sum, self.shape.kv_decode_max)
+    }
+
     /// Sequences in it; none in a dummy.
     pub(crate) fn num_sequences(&self) -> u64 {
         self.num_decoding + self.scheduled.len() as u64

@@ -1,6 +1,8 @@
 //! Everything that is simulated, and what can happen to it. When things happen is the business of the clocks
 //! ([`crate::exact`], [`crate::staged`], [`crate::detailed`], [`crate::polled`]).
 
+mod notes;
+
 use std::mem;
 
 use kvcache::TierPool;
@@ -10,6 +12,7 @@ use crate::arrivals::Arrivals;
 use crate::batch::{Batch, Formed};
 use crate::coordinator::{Coordinator, Counts};
 use crate::deployment::{Deployment, InstanceSpec, RequestRouting, Role, TierSpec};
+use crate::details::{StepDetails, StepParts, composition, host_memory, weight_loads};
 use crate::entry::Entry;
 use crate::forward::ForwardPass;
 use crate::group::Group;
@@ -39,6 +42,9 @@ pub(crate) struct Cluster<'d, I: Iterator<Item = Entry>> {
     end: Instant,
     departures: Departures,
     preparations: Vec<(Instant, InstanceId)>,
+    /// Whether the observer is told what requests and NPUs do, and whether what NPUs do in the latest wave.
+    tells_activity: bool,
+    is_told: bool,
 }
 
 /// Log intervals.
@@ -176,12 +182,20 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
             end: Instant::ZERO,
             departures: Departures::default(),
             preparations: Vec::new(),
+            tells_activity: false,
+            is_told: false,
         }
     }
 
     /// Routes requests by `router` from here on.
     pub(crate) fn route_with(&mut self, router: Box<dyn RequestRouter>) {
         self.entrance.route_with(router);
+    }
+
+    /// Has every batch and all ops be there for somebody who looks at them.
+    pub(crate) fn look_closely(&mut self) {
+        self.instances.iter_mut().for_each(Instance::look_closely);
+        self.groups.iter_mut().for_each(Group::look_closely);
     }
 
     /// Lets blocks have no identity, before any is taken.
@@ -246,18 +260,19 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
     }
 
     /// Starts, in every group in which something happened, what can start. Members with room form batches, those with
-    /// nothing to run contribute dummies, and waves without a missing member begin: `start` is given their passes.
+    /// nothing to run contribute dummies, and waves without a missing member begin: `start` is given their passes,
+    /// and whether the observer is to be told what NPUs do in them.
     pub(crate) fn start_what_can(
         &mut self,
         now: Instant,
         observer: &mut dyn Observer,
-        mut start: impl FnMut(GroupId, &[ForwardPass]),
+        mut start: impl FnMut(GroupId, &[ForwardPass], bool),
     ) {
         let mut touched = mem::take(&mut self.touched);
         touched.sort_unstable();
         for group in touched.drain(..) {
             while self.start_wave_of(group, now, observer) {
-                start(group, self.group(group).passes());
+                start(group, self.group(group).passes(), self.is_told);
                 if !self.group(group).has_any_room() {
                     break;
                 }
@@ -311,7 +326,7 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
             self.note_load(instance);
         }
         let (group, member) = self.seat(instance);
-        let time = self.groups[group.index()].prepare(member, batch);
+        let time = self.groups[group.index()].prepare(member, batch, now);
         if time > Duration::ZERO {
             self.preparations.push((now + time, instance));
         }
@@ -353,11 +368,51 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
     /// Starts the wave that every member of `group` is ready for.
     pub(crate) fn start_wave(&mut self, group: GroupId, now: Instant, observer: &mut dyn Observer) {
         self.groups[group.index()].start(now, observer);
+        if self.tells_activity {
+            self.tell_wave(group, now, observer);
+        }
+        if observer.wants_details() {
+            self.tell_details(group, now, observer);
+        }
+    }
+
+    /// Tells what the wave of `group` that has just started consists of.
+    fn tell_details(&mut self, group: GroupId, now: Instant, observer: &mut dyn Observer) {
+        let Self { deployment, groups, instances, .. } = self;
+        let group = &mut groups[group.index()];
+        let parts: Vec<StepParts> = (0..group.num_members()).map(|member| group.step_parts(member)).collect();
+        let details = |(member, (id, parts)): (usize, (&InstanceId, StepParts))| {
+            let (spec, instance) = (&deployment.instances[id.index()], &instances[id.index()]);
+            let (ready, batch, expert_tokens) = group.latest_step(member);
+            let (prefills, decodes) = composition(batch);
+            StepDetails {
+                // One that only keeps pace waits for nobody.
+                ready: if batch.is_empty() { now } else { ready },
+                prefills,
+                decodes,
+                batch: (!batch.is_empty()).then_some(batch.number),
+                kv_decode_tokens: if batch.is_empty() { (0, 0) } else { batch.kv_decode_tokens() },
+                running: instance.num_running(),
+                waiting: instance.num_waiting(),
+                kv_blocks_held: instance.kv_blocks_held(),
+                parts: StepParts {
+                    weights: weight_loads(&group.passes()[member], spec, &deployment.memory),
+                    host_memory: host_memory(&group.passes()[member], spec, &deployment.memory),
+                    ..parts
+                },
+                expert_tokens,
+            }
+        };
+        let members: Vec<_> = group.spec.members.iter().zip(parts).enumerate().map(details).collect();
+        observer.wave_detailed(&group.latest_wave(now), &members);
     }
 
     /// Takes in what an instance's oldest step yielded.
     pub(crate) fn finish_step(&mut self, instance: InstanceId, now: Instant, observer: &mut dyn Observer) {
         let (group, member) = self.seat(instance);
+        if self.tells_activity {
+            self.tell_notes(instance, now, observer);
+        }
         let batch = self.groups[group.index()].finish(member);
         observer.step_finished(instance, now);
         let mut departures = mem::take(&mut self.departures);
@@ -366,6 +421,9 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         if !departures.is_empty() {
             self.note_load(instance);
             self.take_leave(instance, &mut departures, now, observer);
+        }
+        if self.tells_activity {
+            self.tell_load(instance, now, observer);
         }
         self.departures = departures;
         self.entrance.report(instance.index(), &self.instances[instance.index()], now);
@@ -390,8 +448,13 @@ impl<'d, I: Iterator<Item = Entry>> Cluster<'d, I> {
         for sequence in departures.prefilled.drain(..) {
             let request = sequence.request();
             let index = self.decode_entrance.choose(&request, now, &self.instances);
+            self.instances[index].note_time(now);
             self.instances[index].take_over(sequence, &mut self.tiers);
             self.note_load(index.into());
+            if self.tells_activity {
+                self.tell_notes(index.into(), now, observer);
+                self.tell_load(index.into(), now, observer);
+            }
             self.touch(index.into());
         }
     }

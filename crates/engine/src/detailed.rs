@@ -9,11 +9,12 @@ use std::rc::Rc;
 use network::Machine;
 use units::{GroupId, InstanceId, Instant};
 
+use crate::activity::GraphWatch;
 use crate::cluster::Cluster;
 use crate::deployment::Deployment;
 use crate::entry::Entry;
 use crate::forward::ForwardPass;
-use crate::graphs::{Layout, graphs};
+use crate::graphs::{Layout, graphs, graphs_in_pieces};
 use crate::npus::NpuMap;
 use crate::observer::Observer;
 
@@ -25,6 +26,9 @@ pub(crate) struct DetailedClock<'d> {
     finished: Vec<u64>,
     /// Steps each instance has finished.
     steps: Vec<u64>,
+    /// Waves begun, by group; counted where they are watched.
+    num_waves: Vec<u64>,
+    watch: Option<Box<GraphWatch>>,
 }
 
 impl<'d> DetailedClock<'d> {
@@ -38,8 +42,15 @@ impl<'d> DetailedClock<'d> {
                 .with_pim_channels(channels.max().unwrap_or(0)),
             finished: vec![0; npus.num_npus()],
             steps: vec![0; deployment.instances.len()],
+            num_waves: vec![0; deployment.groups.len()],
+            watch: None,
             npus,
         }
+    }
+
+    /// Has waves watched that an observer asks for.
+    pub(crate) fn watch(&mut self) {
+        self.watch = Some(Box::new(GraphWatch::new(self.deployment, &self.npus)));
     }
 
     /// Lets everything of the next instant at which anything happens happen; false when nothing is left to.
@@ -54,13 +65,16 @@ impl<'d> DetailedClock<'d> {
         cluster.route_arrivals(now);
         if event == Some(now) {
             self.machine.step();
+            if let Some(watch) = &mut self.watch {
+                watch.note(&mut self.machine, self.deployment, observer);
+            }
             self.finish_steps(now, cluster, observer);
         } else {
             self.machine.advance_to(now);
         }
         // Sessions whose tools take no time go on at once.
         cluster.route_arrivals(now);
-        cluster.start_what_can(now, observer, |group, passes| self.start_wave(group, passes));
+        cluster.start_what_can(now, observer, |group, passes, is_told| self.start_wave(group, passes, is_told));
         true
     }
 
@@ -89,13 +103,38 @@ impl<'d> DetailedClock<'d> {
         }
     }
 
-    fn start_wave(&mut self, group: GroupId, passes: &[ForwardPass]) {
+    fn start_wave(&mut self, group: GroupId, passes: &[ForwardPass], is_told: bool) {
+        if self.watch.is_some() {
+            return self.start_watched_wave(group, passes, is_told);
+        }
         for (pass, &instance) in passes.iter().zip(&self.deployment.groups[group.index()].members) {
             let spec = &self.deployment.instances[instance.index()];
             let graphs = graphs(pass, spec, self.npus.rank_in_group(instance), Layout::Physical);
             for (npu, graph) in self.npus.of(instance).zip(graphs) {
                 self.machine.begin(npu, Rc::new(graph));
             }
+        }
+    }
+
+    /// The same where waves are watched, this one if it is to be told.
+    fn start_watched_wave(&mut self, group: GroupId, passes: &[ForwardPass], is_told: bool) {
+        let Some(watch) = &mut self.watch else { return };
+        let members = &self.deployment.groups[group.index()].members;
+        let graphs = passes.iter().zip(members).flat_map(|(pass, &instance)| {
+            let spec = &self.deployment.instances[instance.index()];
+            graphs_in_pieces(pass, spec, self.npus.rank_in_group(instance), Layout::Physical)
+        });
+        let graphs: Vec<_> = graphs.map(|(graph, pieces)| (Rc::new(graph), pieces)).collect();
+        let npus = members.iter().flat_map(|&instance| self.npus.of(instance));
+        let to_run: Vec<_> = npus.zip(graphs.iter().map(|(graph, _)| Rc::clone(graph))).collect();
+        let wave = self.num_waves[group.index()];
+        self.num_waves[group.index()] += 1;
+        if is_told {
+            watch.watch((group, wave), graphs.into_iter(), &mut self.machine);
+        }
+        for (npu, graph) in to_run {
+            watch.give(npu, Some(wave), self.machine.now());
+            self.machine.begin(npu, graph);
         }
     }
 }

@@ -8,6 +8,7 @@
 use network::{DeviceQueue, Location};
 use units::{Duration, GroupId, InstanceId, Instant};
 
+use crate::activity::{Doing, Moved, Parts, WaveParts};
 use crate::cluster::Cluster;
 use crate::deployment::{Deployment, GroupSpec, InstanceSpec, Role};
 use crate::entry::Entry;
@@ -22,6 +23,8 @@ pub(crate) struct ExactClock<'d> {
     events: EventQueue<Event>,
     memory: DeviceQueue,
     groups: Vec<GroupClock>,
+    /// Parts of waves that are to be told.
+    parts: Parts,
 }
 
 /// What is known to happen, in one word. Events of one instant happen in the order of their kinds, and then by whom they
@@ -78,6 +81,8 @@ struct GroupClock {
     /// Waves begun. Two may be under way: by whether their number is even, what each rank of them stores.
     num_waves: u64,
     output_bytes: [u64; 2],
+    /// What is done in them, where that is to be told.
+    told: [Option<Box<WaveParts>>; 2],
 }
 
 #[derive(Debug)]
@@ -135,6 +140,7 @@ impl<'d> ExactClock<'d> {
                 num_stored: vec![0; num_ranks],
                 num_waves: 0,
                 output_bytes: [0; 2],
+                told: [None, None],
             }
         };
         Self {
@@ -142,6 +148,7 @@ impl<'d> ExactClock<'d> {
             events: EventQueue::new(),
             memory: DeviceQueue::new(deployment.memory),
             groups: deployment.groups.iter().map(group_clock).collect(),
+            parts: Parts::default(),
         }
     }
 
@@ -164,9 +171,14 @@ impl<'d> ExactClock<'d> {
         }
         // Sessions whose tools take no time go on at once.
         cluster.route_arrivals(now);
-        cluster.start_what_can(now, observer, |group, passes| self.start_wave(group, passes, now));
+        cluster.start_what_can(now, observer, |group, passes, is_told| {
+            self.start_wave(group, passes, now, is_told);
+        });
         for (time, instance) in cluster.preparations() {
             self.events.push(time, Kind::Prepared { instance }.into());
+        }
+        if !self.parts.is_empty() {
+            self.parts.tell(observer);
         }
         true
     }
@@ -185,13 +197,31 @@ impl<'d> ExactClock<'d> {
         if *remaining == 0 {
             self.events.push(*latest, Kind::StepDone { instance: member.instance }.into());
         }
+        if clock.told[wave].is_some() {
+            self.tell_store(group, rank, (now, stored), wave);
+        }
     }
 
-    fn start_wave(&mut self, group: GroupId, passes: &[ForwardPass], now: Instant) {
+    /// Tells that a rank stores its output, with which it is through.
+    #[cold]
+    fn tell_store(&mut self, group: GroupId, rank: usize, (now, stored): (Instant, Instant), wave: usize) {
+        let clock = &mut self.groups[group.index()];
+        let member = &clock.members[rank / clock.ranks_per_member];
+        let Some(told) = &mut clock.told[wave] else { return };
+        let (output, npu) = ((Moved::Output, member.host, clock.output_bytes[wave]), rank % clock.ranks_per_member);
+        told.access(rank, (now, stored), output, &self.deployment.memory);
+        // Another wave may be under way already.
+        let end = if self.deployment.options.engine.is_asynchronous() { now } else { stored };
+        told.end(rank, (member.instance, npu as u32), end, &mut self.parts);
+    }
+
+    fn start_wave(&mut self, group: GroupId, passes: &[ForwardPass], now: Instant, is_told: bool) {
         let clock = &mut self.groups[group.index()];
         let at = &mut clock.free;
+        let mut told = is_told.then(|| Box::new(WaveParts::new(group, clock.num_waves, at.len())));
         let wave = (clock.num_waves % 2) as usize;
         let mut following = &mut at[..];
+        let mut rank = 0;
         for (pass, member) in passes.iter().zip(&mut clock.members) {
             let ranks;
             (ranks, following) = following.split_at_mut(clock.ranks_per_member);
@@ -201,17 +231,32 @@ impl<'d> ExactClock<'d> {
                     bytes => self.memory.serve(member.recall_from, now, bytes),
                 };
                 let input = self.memory.serve(member.host, now, pass.input_bytes());
+                if let Some(told) = &mut told {
+                    let prefixes = (recalled, (Moved::Prefixes, member.recall_from, pass.recall_bytes));
+                    let input = (input, (Moved::Input, member.host, pass.input_bytes()));
+                    told.take_up(rank, (now, *at), prefixes, input, &self.deployment.memory);
+                    rank += 1;
+                }
                 *at = recalled.max(input).max(*at);
             }
             assert_eq!(member.stores[wave].0, 0, "two waves are under way at most");
             member.stores[wave] = (clock.ranks_per_member, Instant::ZERO);
         }
-        clock.pass.run(passes, at);
+        match &mut told {
+            None => clock.pass.run(passes, at),
+            Some(told) => clock.pass.run_and_tell(passes, at, &mut |rank, activity| told.push(rank, activity)),
+        }
         if clock.num_waves == 0 {
             let warm_up = self.deployment.options.engine.vllm().map_or(Duration::ZERO, |vllm| vllm.warm_up);
-            at.iter_mut().for_each(|at| *at += warm_up);
+            for (rank, at) in at.iter_mut().enumerate() {
+                if let Some(told) = &mut told {
+                    told.push_outside(rank, *at, *at + warm_up, Doing::WarmUp);
+                }
+                *at += warm_up;
+            }
         }
         clock.output_bytes[wave] = passes[0].output_bytes();
+        clock.told[wave] = told;
         clock.num_waves += 1;
         for (rank, &time) in clock.free.iter().enumerate() {
             self.events.push(time, Kind::Store { group, rank }.into());

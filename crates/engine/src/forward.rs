@@ -72,6 +72,22 @@ impl Lane {
         self.computing_beside + self.attention * num_blocks as u64
     }
 
+    /// How long each rank is in attention in a pass of `num_blocks` blocks, where that is one layer of a block, and how long
+    /// it computes beside that and its experts.
+    pub(crate) fn computing_parts(&self, num_blocks: usize) -> (Duration, Duration) {
+        (self.attention * num_blocks as u64, self.computing_beside)
+    }
+
+    /// How long the rank takes whose experts take longest in a pass of `num_blocks` blocks.
+    pub(crate) fn slowest_experts(&self, num_blocks: usize) -> Duration {
+        let times = self.num_expert_layers;
+        let of_rank = |rank| match self.expert_times.len() / self.num_ranks.max(1) {
+            0 | 1 => self.expert_time(0, rank) * times,
+            _ => (0..num_blocks).map(|block| self.expert_time(block, rank)).sum(),
+        };
+        if times == 0 { Duration::ZERO } else { (0..self.num_ranks).map(of_rank).max().unwrap_or_default() }
+    }
+
     /// Layers of experts in the whole pass.
     pub(crate) fn num_expert_layers(&self) -> u64 {
         self.num_expert_layers

@@ -15,7 +15,7 @@ use units::Duration;
 
 use crate::deployment::{InstanceSpec, Role};
 use crate::forward::{ForwardPass, Lane, Op};
-use crate::labels::{LabelledGraph, Labels, Part, Stem};
+use crate::labels::{LabelledGraph, Labels, Part, Pieces, Stem};
 
 /// What waits for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,18 @@ const FIRST_KV_TAG: u32 = 2;
 /// In the topology of its group, the instance's first NPU is at `first_rank`.
 pub(crate) fn graphs(pass: &ForwardPass, spec: &InstanceSpec, first_rank: u32, layout: Layout) -> Vec<Graph> {
     let graphs = write(pass, spec, first_rank, layout, Labels::default());
-    graphs.into_iter().map(|labelled| labelled.graph).collect()
+    graphs.into_iter().map(|(graph, _)| graph).collect()
+}
+
+/// The same with what their nodes consist of.
+pub(crate) fn graphs_in_pieces(
+    pass: &ForwardPass,
+    spec: &InstanceSpec,
+    first_rank: u32,
+    layout: Layout,
+) -> Vec<(Graph, Pieces)> {
+    let graphs = write(pass, spec, first_rank, layout, Labels::of_pieces());
+    graphs.into_iter().map(|(graph, labels)| (graph, labels.into_pieces())).collect()
 }
 
 /// The same with what each node is called.
@@ -48,7 +59,8 @@ pub(crate) fn labelled_graphs(
     first_rank: u32,
     layout: Layout,
 ) -> Vec<LabelledGraph> {
-    write(pass, spec, first_rank, layout, Labels::wanted())
+    let graphs = write(pass, spec, first_rank, layout, Labels::wanted());
+    graphs.into_iter().map(|(graph, labels)| LabelledGraph { graph, labels: labels.into_labels() }).collect()
 }
 
 fn write(
@@ -57,7 +69,7 @@ fn write(
     first_rank: u32,
     layout: Layout,
     labels: Labels,
-) -> Vec<LabelledGraph> {
+) -> Vec<(Graph, Labels)> {
     let lines = lines(pass, spec);
     let bounds = stage_bounds(&lines, pass.num_blocks, spec.pp as usize);
     let lines_of = |stage: u32| &lines[bounds[stage as usize]..bounds[stage as usize + 1]];
@@ -100,22 +112,26 @@ fn output_bytes(pass: &ForwardPass, layout: Layout) -> u64 {
 }
 
 /// What the peer of an NPU takes in: the KV of its blocks, and from the last stage the output.
-fn peer(step: Step<'_>, npu: Npu, lines: &[Line<'_>], mut labels: Labels) -> LabelledGraph {
+fn peer(step: Step<'_>, npu: Npu, lines: &[Line<'_>], mut labels: Labels) -> (Graph, Labels) {
     let Step { pass, spec, first_rank, layout } = step;
     let mut graph = Graph::with_capacity(pass.num_blocks + 1);
     let from = first_rank + npu.number;
     for line in lines.iter().filter(|line| matches!(line.op, Op::SendKv)) {
         let bytes = pass.lanes[line.lane].kv_bytes;
         if bytes > 0 {
-            graph.push(Node::Recv { from, bytes, tag: kv_tag(line) }, &[]);
-            labels.push(Stem::KV, Part::Message { collective: None });
+            let node = Node::Recv { from, bytes, tag: kv_tag(line) };
+            labels.enter(line.block, line.lane);
+            labels.push(Stem::KV, Part::Message { collective: None }, &node);
+            graph.push(node, &[]);
         }
     }
     if npu.stage + 1 == spec.pp {
-        graph.push(Node::Recv { from, bytes: output_bytes(pass, layout), tag: OUTPUT_TAG }, &[]);
-        labels.push(last_row(lines), Part::Message { collective: None });
+        let node = Node::Recv { from, bytes: output_bytes(pass, layout), tag: OUTPUT_TAG };
+        labels.enter(None, 0);
+        labels.push(last_row(lines), Part::Message { collective: None }, &node);
+        graph.push(node, &[]);
     }
-    labels.of(graph)
+    (graph, labels)
 }
 
 fn kv_tag(line: &Line<'_>) -> u32 {
@@ -217,7 +233,7 @@ fn num_busy_ranks(lane: &Lane, block: Option<usize>, num_ranks: u32) -> u32 {
 
 /// The blocks of each pipeline stage. They are split evenly, remainders going to the stages before the last, which has
 /// the head too (vLLM's `get_pp_indices`).
-pub(crate) fn stage_blocks(num_blocks: usize, num_stages: usize) -> impl Iterator<Item = Range<usize>> {
+pub fn stage_blocks(num_blocks: usize, num_stages: usize) -> impl Iterator<Item = Range<usize>> {
     let (least, remainder) = (num_blocks / num_stages, num_blocks % num_stages);
     let takes_one_more = move |stage: usize| stage + 1 < num_stages && stage + 1 + remainder >= num_stages;
     (0..num_stages).scan(0, move |first, stage| {
@@ -291,9 +307,10 @@ impl<'p> Writer<'p> {
     }
 
     /// Writes these lines; those of the next stage begin with `next_row`.
-    fn write(mut self, lines: &[Line<'p>], next_row: Stem) -> LabelledGraph {
+    fn write(mut self, lines: &[Line<'p>], next_row: Stem) -> (Graph, Labels) {
         self.begin(first_row(lines));
         for &line in lines {
+            self.labels.enter(line.block, line.lane);
             match *line.op {
                 Op::Compute { layer, time, weight_bytes } => {
                     let stem = Stem { name: layer.name(), row: Some(line.row) };
@@ -306,12 +323,13 @@ impl<'p> Writer<'p> {
                 Op::SendKv => self.send_kv(line),
             }
         }
+        self.labels.enter(None, 0);
         self.end(next_row);
-        self.labels.of(self.graph)
+        (self.graph, self.labels)
     }
 
     fn push(&mut self, node: Node, waits_for: &[u32], stem: Stem, part: Part) -> u32 {
-        self.labels.push(stem, part);
+        self.labels.push(stem, part, &node);
         self.graph.push(node, waits_for)
     }
 
@@ -397,6 +415,7 @@ impl<'p> Writer<'p> {
         let node = match self.continued(&waits_for) {
             Some(latest) => {
                 self.graph.lengthen_last(time);
+                self.labels.lengthen_last(stem, time);
                 latest
             }
             None => self.push(Node::Compute(time), &waits_for, stem, Part::Work),

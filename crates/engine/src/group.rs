@@ -7,11 +7,12 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use network::CollectiveKind;
+use network::{CollectiveKind, System};
 use units::{Duration, GroupId, InstanceId, Instant};
 
 use crate::batch::{Batch, Formed};
 use crate::deployment::{Deployment, Engine, GroupSpec, Polling};
+use crate::details::{CollectiveTimes, StepParts};
 use crate::forward::{ForwardPass, PassBuilder, WaveShape, hidden_state_bytes};
 use crate::graphs::{Layout, labelled_graphs};
 use crate::labels::{MemberGraphs, WaveGraphs};
@@ -47,6 +48,12 @@ pub(crate) struct Group<'d> {
     pub(crate) latest_bytes: u64,
     /// Tokens that its members were padded to.
     latest_tokens: u64,
+    /// For which each block of the latest wave waits to be launched.
+    launch_gap: Duration,
+    system: &'d System,
+    collective_times: CollectiveTimes,
+    /// Whether somebody looks at all batches and ops.
+    is_looked_at: bool,
 }
 
 /// What a member is to run next, and what it is running.
@@ -60,6 +67,8 @@ struct Seat {
     has_late_result: bool,
     /// Ready, and waiting for the other members.
     pending: Option<Formed>,
+    /// When the latest batch was.
+    ready: Instant,
     /// Oldest first. Batches go through the stages in order, so they end in order.
     running: VecDeque<Formed>,
     /// Whether its engine does nothing until its oldest batch is through: it found nothing to run beside it.
@@ -114,6 +123,10 @@ impl<'d> Group<'d> {
             latest: Vec::new(),
             latest_bytes: 0,
             latest_tokens: 0,
+            launch_gap: Duration::ZERO,
+            system: &deployment.system,
+            collective_times: CollectiveTimes::default(),
+            is_looked_at: false,
         }
     }
 
@@ -134,6 +147,11 @@ impl<'d> Group<'d> {
     /// The pass of each member in the latest wave.
     pub(crate) fn passes(&self) -> &[ForwardPass] {
         &self.passes_of_members
+    }
+
+    /// Tokens that a member computes in its latest wave, padding included.
+    pub(crate) fn padded_tokens(&self, member: usize) -> u64 {
+        self.seats[member].running.back().and_then(Formed::batch).map_or(0, |batch| batch.shape.tokens)
     }
 
     /// Whether a member could take another batch.
@@ -187,11 +205,12 @@ impl<'d> Group<'d> {
         result
     }
 
-    /// Gives a member its next batch, which its host has yet to make ready; returns how long that takes.
-    pub(crate) fn prepare(&mut self, member: usize, batch: Formed) -> Duration {
+    /// Gives a member its next batch, which its host has yet to make ready from `now` on; returns how long that takes.
+    pub(crate) fn prepare(&mut self, member: usize, batch: Formed, now: Instant) -> Duration {
         let host = self.engine.host();
         let sequences = host.sequence * batch.num_sequences();
         let time = host.step + sequences + host.new_request * batch.new_requests();
+        self.seats[member].ready = now + time;
         match time {
             Duration::ZERO => self.offer(member, batch),
             _ => {
@@ -249,13 +268,38 @@ impl<'d> Group<'d> {
             self.tell_graphs(&self.passes_of_members, now, observer);
         }
         self.count();
-        let padded_tokens = self.latest_tokens;
-        observer.wave_started(&Wave { group: self.id, start: now, padded_tokens, members: &self.latest });
+        observer.wave_started(&self.latest_wave(now));
+    }
+
+    /// The wave that started `now`.
+    pub(crate) fn latest_wave(&self, now: Instant) -> Wave<'_> {
+        Wave { group: self.id, start: now, padded_tokens: self.latest_tokens, members: &self.latest }
+    }
+
+    /// Has every batch and all ops be there for somebody who looks at them.
+    pub(crate) fn look_closely(&mut self) {
+        self.is_looked_at = true;
+    }
+
+    /// Where the time of a member's part of the latest wave goes, but for host memory.
+    pub(crate) fn step_parts(&mut self, member: usize) -> StepParts {
+        let (times, topology, system) = (&mut self.collective_times, &self.spec.topology, self.system);
+        StepParts::of(&self.passes_of_members[member], self.launch_gap, |collective| {
+            times.of(collective, topology, system)
+        })
+    }
+
+    /// When a member's part of the latest wave was ready, that part, and the tokens that reach each of its ranks' experts.
+    pub(crate) fn latest_step(&self, member: usize) -> (Instant, &Batch, &[u64]) {
+        let seat = &self.seats[member];
+        let batch = seat.running.back().and_then(Formed::batch);
+        (seat.ready, batch.expect("batches are looked at"), self.builders[member].expert_tokens())
     }
 
     /// Describes the passes of the pending batches.
     fn describe(&mut self, observer: &dyn Observer) {
         let wave = self.pad();
+        self.launch_gap = wave.launch_gap;
         self.latest.clear();
         let (wants_work, wants_ops) = (observer.wants_work(), self.wants_ops(observer));
         let members = self.seats.iter().zip(&mut self.builders).zip(&mut self.passes_of_members);
@@ -277,7 +321,10 @@ impl<'d> Group<'d> {
 
     /// Whether anybody looks at the ops of the next wave.
     fn wants_ops(&self, observer: &dyn Observer) -> bool {
-        !self.sums_suffice || observer.wants_work() || observer.wants_graphs(self.id, self.totals.waves)
+        !self.sums_suffice
+            || self.is_looked_at
+            || observer.wants_work()
+            || observer.wants_graphs(self.id, self.totals.waves)
     }
 
     /// Describes the pass of a batch that is like the one before.

@@ -1,6 +1,7 @@
 //! One instance: its queues, its KV cache and its scheduler.
 
 mod again;
+mod noting;
 mod serving;
 
 use std::collections::VecDeque;
@@ -9,6 +10,7 @@ use kvcache::{KvCache, TierPool};
 use slab::Slab;
 use units::{Instant, RequestId};
 
+use crate::activity::{Notes, RequestMoment};
 use crate::batch::{Batch, Formed, Scheduled, SequenceKey};
 use crate::decoding::{Admission, Decoding};
 use crate::deployment::{InstanceSpec, Polling, Role, RunOptions, TierSpec};
@@ -64,6 +66,8 @@ pub(crate) struct Instance<'d> {
     /// Prefilled elsewhere, and waiting here for room for their KV.
     arriving: VecDeque<Sequence>,
     pub(crate) totals: InstanceTotals,
+    /// What is yet to be told, where anything is.
+    notes: Option<Box<Notes>>,
 }
 
 /// What became of the sequences that leave an instance with a batch.
@@ -120,7 +124,13 @@ impl<'d> Instance<'d> {
             waiting: VecDeque::new(),
             arriving: VecDeque::new(),
             totals: InstanceTotals::default(),
+            notes: None,
         }
+    }
+
+    /// Has every batch be there for somebody who looks at them.
+    pub(crate) fn look_closely(&mut self) {
+        self.repeats = false;
     }
 
     /// Has blocks only counted, since no request will have token ids.
@@ -179,12 +189,16 @@ impl<'d> Instance<'d> {
         // Requests are routed in order of arrival, so nearly always none is later.
         let num_later = self.waiting.iter().rev().take_while(|key| later(key)).count();
         self.waiting.insert(self.waiting.len() - num_later, key);
+        if self.notes.is_some() {
+            self.note_arrival(id, arrival, call);
+        }
     }
 
     /// Takes over a sequence that was prefilled elsewhere, as soon as there is room for its KV.
     pub(crate) fn take_over(&mut self, mut sequence: Sequence, tiers: &mut [TierPool]) {
         self.again_until = 0;
         sequence.hand_over();
+        self.note(sequence.id, RequestMoment::HandedOver);
         self.arriving.push_back(sequence);
         self.admit_arriving(tiers);
         // It is the last to be admitted: if any is left, it is.
@@ -201,6 +215,7 @@ impl<'d> Instance<'d> {
                 self.arriving.push_front(sequence);
                 return;
             }
+            self.note(sequence.id, RequestMoment::Admitted);
             let key = self.sequences.insert(sequence);
             self.write_through(key, hit_blocks, tiers);
             self.start_running(key);

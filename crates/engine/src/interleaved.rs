@@ -8,6 +8,7 @@ use model::Layer;
 use network::{Location, Memory};
 use units::{Duration, Instant};
 
+use crate::activity::{Activity, Doing, layer_name};
 use crate::forward::{ForwardPass, Lane, Op};
 
 /// Times the steps of one NPU.
@@ -34,6 +35,9 @@ struct Half {
 struct Item {
     turn: usize,
     work: Work,
+    layer: Layer,
+    /// Its block, outside of prologue and head.
+    block: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,16 +61,29 @@ struct Attention {
 impl Interleaving {
     /// When a pass in halves is through that begins at `start`.
     pub(crate) fn run(&mut self, pass: &ForwardPass, memory: &Memory, host: Location, start: Instant) -> Instant {
+        self.play(pass, memory, host, start, &mut |_| {})
+    }
+
+    /// The same, telling every op.
+    pub(crate) fn play(
+        &mut self,
+        pass: &ForwardPass,
+        memory: &Memory,
+        host: Location,
+        start: Instant,
+        tell: &mut impl FnMut(Activity),
+    ) -> Instant {
         for (half, lane) in self.halves.iter_mut().zip(&pass.lanes) {
             half.take_up(lane, pass.num_blocks, start);
         }
         self.channels.fill(start);
         let mut latest = (start, start);
-        (0..2).for_each(|half| self.attend(half, pass, memory, host));
+        (0..2).for_each(|half| self.attend(half, pass, memory, host, tell));
         while let Some(half) = self.choose(latest) {
             let begun = self.halves[half].ready().max(latest.1);
             let Half { items, next, tail, attention } = &mut self.halves[half];
-            let time = match items[*next].work {
+            let item = items[*next];
+            let time = match item.work {
                 Work::Compute(time) => {
                     *attention = None;
                     time
@@ -77,7 +94,9 @@ impl Interleaving {
             *next += 1;
             *tail = begun + time;
             latest = (begun, *tail);
-            self.attend(half, pass, memory, host);
+            let what = Doing::Compute(layer_name(item.layer.name()));
+            tell(Activity { begin: begun, end: *tail, block: item.block, half: half as u32, what });
+            self.attend(half, pass, memory, host, tell);
         }
         self.halves.iter().map(|half| half.tail).fold(start, Instant::max)
     }
@@ -92,11 +111,16 @@ impl Interleaving {
     }
 
     /// Begins the attention in memory that is next in a half.
-    fn attend(&mut self, half: usize, pass: &ForwardPass, memory: &Memory, host: Location) {
+    fn attend(
+        &mut self,
+        half: usize,
+        pass: &ForwardPass,
+        memory: &Memory,
+        host: Location,
+        tell: &mut impl FnMut(Activity),
+    ) {
         let Half { items, next, tail, attention } = &mut self.halves[half];
-        if items.get(*next).is_none_or(|item| item.work != Work::InMemory) {
-            return;
-        }
+        let Some(&Item { block, .. }) = items.get(*next).filter(|item| item.work == Work::InMemory) else { return };
         *next += 1;
         for task in &pass.lanes[half].pim {
             let channel = task.channel as usize;
@@ -106,6 +130,8 @@ impl Interleaving {
             let begun = self.channels[channel].max(*tail);
             let done = begun + memory.pim_time(host, task.time, task.bytes);
             self.channels[channel] = done;
+            let what = Doing::InMemory(Some(task.channel));
+            tell(Activity { begin: begun, end: done, block, half: half as u32, what });
             let latest = attention.get_or_insert(Attention { done, begun });
             if (done, begun) > (latest.done, latest.begun) {
                 *latest = Attention { done, begun };
@@ -119,25 +145,33 @@ impl Half {
         (self.next, self.tail, self.attention) = (0, start, None);
         self.items.clear();
         let (pre_attn, post_attn) = lane.block.split_at(lane.pre_attn);
-        self.push(lane, 0, 0, &lane.prologue);
-        self.push(lane, 0, 0, pre_attn);
+        self.push(lane, 0, None, &lane.prologue);
+        self.push(lane, 0, Some(0), pre_attn);
         for block in 0..num_blocks {
-            self.push(lane, block + 1, block, post_attn);
-            let (following, ops) = if block + 1 < num_blocks { (block + 1, pre_attn) } else { (block, &lane.head[..]) };
+            self.push(lane, block + 1, Some(block), post_attn);
+            let (following, ops) =
+                if block + 1 < num_blocks { (Some(block + 1), pre_attn) } else { (None, &lane.head[..]) };
             self.push(lane, block + 1, following, ops);
         }
     }
 
-    fn push(&mut self, lane: &Lane, turn: usize, block: usize, ops: &[Op]) {
+    fn push(&mut self, lane: &Lane, turn: usize, block: Option<usize>, ops: &[Op]) {
         let work = |op: &Op| match *op {
             Op::Compute { layer: Layer::Attention, time, .. } => Work::Beside(time),
             Op::Compute { time, .. } => Work::Compute(time),
-            Op::Experts => Work::Compute(lane.expert_time(block, 0)),
+            Op::Experts => Work::Compute(lane.expert_time(block.unwrap_or(0), 0)),
             Op::Pim => Work::InMemory,
             Op::Collective(_) | Op::SendKv => unreachable!("one NPU has nobody to meet or to send to"),
         };
         let takes_time = |work: &Work| !matches!(work, Work::Compute(Duration::ZERO) | Work::Beside(Duration::ZERO));
-        self.items.extend(ops.iter().map(work).filter(takes_time).map(|work| Item { turn, work }));
+        let layer = |op: &Op| match *op {
+            Op::Compute { layer, .. } => layer,
+            Op::Experts => Layer::Moe,
+            _ => Layer::Attention,
+        };
+        let block = block.map(|block| block as u32);
+        let item = |op: &Op| Item { turn, work: work(op), layer: layer(op), block };
+        self.items.extend(ops.iter().map(item).filter(|item| takes_time(&item.work)));
     }
 
     /// The attention in memory that its next op waits for.

@@ -3,8 +3,8 @@
 //! LLMServingSim writes a step as a table, a row for each layer of each block, and names nodes after their rows. Rows count
 //! through the whole pass, those included that begin and end experts and channels of memory that computes.
 
-use network::{CollectiveKind, Graph};
-use units::{GroupId, InstanceId};
+use network::{CollectiveKind, Graph, Op};
+use units::{Duration, GroupId, InstanceId};
 
 /// What one NPU runs in a step, and what each node is called.
 #[derive(Clone, Debug)]
@@ -86,27 +86,78 @@ pub struct MemberGraphs {
     pub graphs: Vec<LabelledGraph>,
 }
 
+/// What the nodes of a graph consist of, by node. Where one layer is computed right after another, both are one node.
+pub(crate) type Pieces = Vec<Vec<Piece>>;
+
+/// A node, or what is one layer's of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece {
+    pub(crate) name: &'static str,
+    pub(crate) part: Part,
+    /// Its block, outside of prologue and head.
+    pub(crate) block: Option<u32>,
+    pub(crate) half: u32,
+    /// How long it computes, if it does.
+    pub(crate) time: Duration,
+}
+
 /// Labels as they are collected, if they are.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Labels(Option<Vec<Label>>);
+pub(crate) struct Labels {
+    labels: Option<Vec<Label>>,
+    pieces: Option<Pieces>,
+    block: Option<u32>,
+    half: u32,
+}
 
 impl Labels {
     pub(crate) fn wanted() -> Self {
-        Self(Some(Vec::new()))
+        Self { labels: Some(Vec::new()), ..Self::default() }
+    }
+
+    /// Those of pieces, which do not tell nodes apart.
+    pub(crate) fn of_pieces() -> Self {
+        Self { pieces: Some(Vec::new()), ..Self::default() }
     }
 
     pub(crate) fn are_wanted(&self) -> bool {
-        self.0.is_some()
+        self.labels.is_some()
     }
 
-    pub(crate) fn push(&mut self, stem: Stem, part: Part) {
-        if let Some(labels) = &mut self.0 {
+    /// What follows is of this block, and of this half of the step.
+    pub(crate) fn enter(&mut self, block: Option<usize>, half: usize) {
+        (self.block, self.half) = (block.map(|block| block as u32), half as u32);
+    }
+
+    pub(crate) fn push(&mut self, stem: Stem, part: Part, op: &Op) {
+        if let Some(labels) = &mut self.labels {
             labels.push(Label { stem, part });
+        }
+        if self.pieces.is_some() {
+            let time = if let Op::Compute(time) = *op { time } else { Duration::ZERO };
+            let piece = self.piece(stem, part, time);
+            self.pieces.iter_mut().for_each(|pieces| pieces.push(vec![piece]));
         }
     }
 
-    /// Those of all nodes of `graph`.
-    pub(crate) fn of(self, graph: Graph) -> LabelledGraph {
-        LabelledGraph { graph, labels: self.0.unwrap_or_default() }
+    /// The latest node computes for `time` more.
+    pub(crate) fn lengthen_last(&mut self, stem: Stem, time: Duration) {
+        let piece = self.piece(stem, Part::Work, time);
+        let latest = self.pieces.as_mut().and_then(|pieces| pieces.last_mut());
+        latest.into_iter().for_each(|pieces| pieces.push(piece));
+    }
+
+    fn piece(&self, stem: Stem, part: Part, time: Duration) -> Piece {
+        Piece { name: stem.name, part, block: self.block, half: self.half, time }
+    }
+
+    /// Those of all nodes.
+    pub(crate) fn into_labels(self) -> Vec<Label> {
+        self.labels.unwrap_or_default()
+    }
+
+    /// The pieces of all nodes.
+    pub(crate) fn into_pieces(self) -> Pieces {
+        self.pieces.unwrap_or_default()
     }
 }

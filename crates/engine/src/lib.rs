@@ -7,6 +7,7 @@
 //! A lone instance is a data-parallel group of one, so there is one way in which batches become waves and waves become
 //! time.
 
+mod activity;
 mod arrivals;
 mod batch;
 mod cluster;
@@ -14,6 +15,7 @@ mod coordinator;
 mod decoding;
 mod deployment;
 mod detailed;
+mod details;
 mod entry;
 mod events;
 mod exact;
@@ -31,6 +33,7 @@ mod pass_clock;
 mod pim;
 mod polled;
 mod power;
+mod preview;
 mod router;
 mod sequence;
 mod simulation;
@@ -40,17 +43,21 @@ mod vllm;
 
 pub use moe::ExpertRouting;
 
+pub use activity::{Activity, Doing, LoadChange, Moved, NpuPart, RequestEvent, RequestMoment};
 pub use deployment::{
     All2AllBackend, Deployment, Engine, GroupSpec, InstanceSpec, KvSpec, PimSpec, Placement, Polling, RequestRouting,
     Role, RunOptions, SchedulerSpec, TierSpec,
 };
+pub use details::{StepDetails, StepParts};
 pub use entry::{Call, Entry};
+pub use graphs::stage_blocks;
 pub use labels::{Label, LabelledGraph, MemberGraphs, Part, Stem, WaveGraphs};
 pub use observer::{
     FinishedRequest, GroupInterval, GroupTotals, InstanceTotals, Interval, MemberInterval, MemberStep, Observer,
     RunTotals, Stamps, StepWork, Wave,
 };
 pub use power::{CpuPower, DramPower, NodePower, NpuPower};
+pub use preview::{LanePreview, StepOp, StepPiece, StepPreview, preview};
 pub use router::{InstanceLoad, RequestRouter, RoutedRequest, RoutingTable};
 pub use simulation::{Simulation, Stuck};
 pub use tokens::{StepLog, TokenLatencies, TokenRun};

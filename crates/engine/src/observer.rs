@@ -3,6 +3,8 @@
 use network::CollectiveKind;
 use units::{Duration, GroupId, InstanceId, Instant, RequestId};
 
+use crate::activity::{LoadChange, NpuPart, RequestEvent};
+use crate::details::StepDetails;
 use crate::labels::WaveGraphs;
 use crate::tokens::TokenLatencies;
 
@@ -34,6 +36,17 @@ pub trait Observer {
         let _ = wave;
     }
 
+    /// Whether it uses [`wave_detailed`](Self::wave_detailed). Where it does not, nothing of it is found out. What is
+    /// answered first, before the run begins, holds for all of it.
+    fn wants_details(&self) -> bool {
+        false
+    }
+
+    /// The wave that has just [started](Self::wave_started), in detail: `members` are in the order of the wave's.
+    fn wave_detailed(&mut self, wave: &Wave<'_>, members: &[StepDetails<'_>]) {
+        let _ = (wave, members);
+    }
+
     /// Whether to tell what the NPUs run in a wave of a group; waves count from 0.
     fn wants_graphs(&self, group: GroupId, wave: u64) -> bool {
         let _ = (group, wave);
@@ -49,6 +62,29 @@ pub trait Observer {
     /// were asked for, and with reference polling of all.
     fn graph_given(&mut self, instance: InstanceId, npu: u32, wave: u64, now: Instant) {
         let _ = (instance, npu, wave, now);
+    }
+
+    /// Whether to tell what the NPUs do in a wave of a group that starts now; waves count from 0. Asked in runs that tell
+    /// of activity ([`crate::Simulation::telling_activity`]), and only they tell what follows.
+    fn wants_activity(&self, group: GroupId, wave: u64, now: Instant) -> bool {
+        let _ = (group, wave, now);
+        false
+    }
+
+    /// An NPU is through with its part of a wave that was asked for, or will be at a time that is known.
+    fn npu_part_ended(&mut self, part: &NpuPart<'_>) {
+        let _ = part;
+    }
+
+    /// Something happened to a request. Told in the order of an instance's time, but late: when the instance starts or
+    /// ends a step.
+    fn request_event(&mut self, event: &RequestEvent) {
+        let _ = event;
+    }
+
+    /// An instance holds other numbers of requests or blocks than before. Told as late.
+    fn load_changed(&mut self, change: &LoadChange) {
+        let _ = change;
     }
 
     /// Another log interval of simulated time is over.

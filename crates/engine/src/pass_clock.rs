@@ -7,6 +7,7 @@
 //! the lateness of one goes round.
 
 mod in_memory;
+mod played;
 
 use std::mem;
 use std::ops::Range;

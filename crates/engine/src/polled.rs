@@ -14,9 +14,11 @@ use std::rc::Rc;
 use network::{Graph, Machine, Op as Node};
 use units::{Duration, GroupId, InstanceId, NpuId};
 
+use crate::activity::GraphWatch;
 use crate::cluster::Cluster;
+use crate::deployment::Deployment;
 use crate::entry::Entry;
-use crate::graphs::{Layout, graphs};
+use crate::graphs::{Layout, graphs, graphs_in_pieces};
 use crate::npus::NpuMap;
 use crate::observer::Observer;
 
@@ -32,6 +34,7 @@ pub(crate) struct PolledClock {
     /// Who is asked, in this order.
     askers: Vec<(InstanceId, Asker)>,
     idle_steps: u32,
+    watch: Option<Box<GraphWatch>>,
 }
 
 /// The NPUs of an instance that are asked for work.
@@ -153,7 +156,16 @@ impl PolledClock {
         for npu in 0..npus.num_npus() {
             machine.begin(npu.into(), Rc::clone(&wait));
         }
-        Self { machine, stations, askers, idle_steps: 0 }
+        Self { machine, stations, askers, idle_steps: 0, watch: None }
+    }
+
+    /// Has waves watched that an observer asks for.
+    pub(crate) fn watch(&mut self, deployment: &Deployment) {
+        let npus = NpuMap::new(deployment);
+        let mut watch = GraphWatch::new(deployment, &npus);
+        // The wait for the first arrival.
+        (0..npus.num_npus()).for_each(|npu| watch.give(npu.into(), None, self.machine.now()));
+        self.watch = Some(Box::new(watch));
     }
 
     /// Lets everything of the next cycle at which anything happens happen, and asks the idle NPUs; false when all
@@ -164,10 +176,14 @@ impl PolledClock {
         observer: &mut dyn Observer,
     ) -> bool {
         if cluster.is_done() && self.stations.iter().all(|station| station.in_flight.is_empty()) {
+            self.see_off(cluster.deployment, observer);
             return false;
         }
         if self.machine.step() {
             self.idle_steps = 0;
+            if let Some(watch) = &mut self.watch {
+                watch.note(&mut self.machine, cluster.deployment, observer);
+            }
         } else if !self.idle(cluster, observer) {
             return false;
         }
@@ -179,6 +195,14 @@ impl PolledClock {
             }
         }
         true
+    }
+
+    /// Watches NPUs that nobody waits for: those between the first and the last of an instance may be through later.
+    fn see_off(&mut self, deployment: &Deployment, observer: &mut dyn Observer) {
+        let Some(watch) = &mut self.watch else { return };
+        while watch.is_watching() && self.machine.step() {
+            watch.note(&mut self.machine, deployment, observer);
+        }
     }
 
     /// Goes one idle step on, or as many as it takes for something to arrive where nothing else can happen; false when
@@ -266,10 +290,19 @@ impl PolledClock {
         }
         cluster.start_wave(group, self.machine.now(), observer);
         let mut own = 0;
+        let mut watched = Vec::new();
+        let is_told = cluster.is_told();
         for (pass, &member) in cluster.group(group).passes().iter().zip(&cluster.group(group).spec.members) {
             let station = &mut self.stations[member.index()];
             let spec = &cluster.deployment.instances[member.index()];
-            let graphs = graphs(pass, spec, station.rank_in_group, Layout::Converted);
+            let graphs = if is_told {
+                let graphs = graphs_in_pieces(pass, spec, station.rank_in_group, Layout::Converted);
+                let (graphs, pieces): (Vec<_>, Vec<_>) = graphs.into_iter().unzip();
+                watched.extend(pieces);
+                graphs
+            } else {
+                graphs(pass, spec, station.rank_in_group, Layout::Converted)
+            };
             let batch = station.in_flight.back_mut().expect("a member of a wave has a batch in flight");
             batch.graphs = graphs.into_iter().map(Rc::new).collect();
             if member == instance {
@@ -277,6 +310,12 @@ impl PolledClock {
             } else {
                 station.handed_over = Some(batch.number);
             }
+        }
+        if let (Some(watch), true) = (&mut self.watch, is_told) {
+            let members = cluster.group(group).spec.members.iter();
+            let in_flight = members.filter_map(|member| self.stations[member.index()].in_flight.back());
+            let graphs = in_flight.flat_map(|batch| batch.graphs.iter().map(Rc::clone));
+            watch.watch((group, own), graphs.zip(watched), &mut self.machine);
         }
         self.give(instance, asker, own, observer);
     }
@@ -294,7 +333,11 @@ impl PolledClock {
         };
         for rank in ranks {
             observer.graph_given(instance, rank, number, self.machine.now());
-            self.machine.begin(NpuId(station.first_npu + rank), Rc::clone(&batch.graphs[rank as usize]));
+            let npu = NpuId(station.first_npu + rank);
+            if let Some(watch) = &mut self.watch {
+                watch.give(npu, Some(number), self.machine.now());
+            }
+            self.machine.begin(npu, Rc::clone(&batch.graphs[rank as usize]));
         }
     }
 }

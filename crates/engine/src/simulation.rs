@@ -18,6 +18,7 @@ use crate::staged::{StagedClock, runs_in_stages};
 pub struct Simulation<'d, I: Iterator<Item = Entry>> {
     cluster: Cluster<'d, I>,
     clock: Clock<'d>,
+    has_begun: bool,
 }
 
 enum Clock<'d> {
@@ -40,7 +41,7 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
             Polling::Exact => Clock::Detailed(Box::new(DetailedClock::new(deployment))),
             Polling::Reference => Clock::Polled(Box::new(PolledClock::new(&mut cluster))),
         };
-        Self { cluster, clock }
+        Self { cluster, clock, has_begun: false }
     }
 
     /// Routes requests by `router` instead of by the deployment's policy. Requests that leave a prefill instance still
@@ -60,8 +61,29 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
         self
     }
 
+    /// Has the observer told what requests and NPUs do ([`Observer::wants_activity`]).
+    ///
+    /// # Panics
+    /// When the run has begun.
+    pub fn telling_activity(mut self) -> Self {
+        self.cluster.tell_activity();
+        self.cluster.look_closely();
+        match &mut self.clock {
+            Clock::Exact(_) | Clock::Staged(_) => {}
+            Clock::Detailed(clock) => clock.watch(),
+            Clock::Polled(clock) => clock.watch(self.cluster.deployment),
+        }
+        self
+    }
+
     /// Goes on to the next instant at which anything happens; false when nothing is left to happen.
     pub fn step(&mut self, observer: &mut dyn Observer) -> bool {
+        if !self.has_begun {
+            self.has_begun = true;
+            if observer.wants_details() {
+                self.cluster.look_closely();
+            }
+        }
         match &mut self.clock {
             Clock::Exact(clock) => clock.step(&mut self.cluster, observer),
             Clock::Staged(clock) => clock.step(&mut self.cluster, observer),
@@ -80,6 +102,18 @@ impl<'d, I: Iterator<Item = Entry>> Simulation<'d, I> {
     /// When a conservation law is broken: KV blocks are left over at the end.
     pub fn try_run(mut self, observer: &mut dyn Observer) -> Result<RunTotals, Stuck> {
         while self.step(observer) {}
+        self.finish()
+    }
+
+    /// Adds up a run in which nothing is left to happen. For callers that [`step`](Self::step) themselves, as they may
+    /// want to stop before.
+    ///
+    /// # Errors
+    /// As [`try_run`](Self::try_run).
+    ///
+    /// # Panics
+    /// As [`try_run`](Self::try_run); also when something is left to happen.
+    pub fn finish(self) -> Result<RunTotals, Stuck> {
         if matches!(self.clock, Clock::Polled(_)) && !self.cluster.is_empty() {
             return Err(Stuck { num_requests: self.cluster.num_unfinished() });
         }

@@ -18,6 +18,7 @@ use model::{Architecture, Layer, Table};
 use network::{DeviceQueue, Location};
 use units::{Duration, GroupId, InstanceId, Instant};
 
+use crate::activity::{Doing, Moved, Parts, WaveParts};
 use crate::cluster::Cluster;
 use crate::deployment::{Deployment, GroupSpec, InstanceSpec};
 use crate::entry::Entry;
@@ -47,6 +48,8 @@ pub(crate) struct StagedClock<'d> {
     events: EventQueue<Event>,
     memory: DeviceQueue,
     pipelines: Vec<Pipeline<'d>>,
+    /// Parts of waves that are to be told.
+    parts: Parts,
 }
 
 /// What is known to happen. Events of one instant happen in this order, and then by whom they concern.
@@ -114,6 +117,8 @@ struct Wave {
     missing: Vec<usize>,
     /// By member: ranks of the last stage that have yet to store their output.
     unstored: Vec<usize>,
+    /// What is done in it, where that is to be told: by index of the NPU.
+    told: Option<Box<WaveParts>>,
 }
 
 impl<'d> StagedClock<'d> {
@@ -138,6 +143,7 @@ impl<'d> StagedClock<'d> {
             events: EventQueue::new(),
             memory: DeviceQueue::new(deployment.memory),
             pipelines: deployment.groups.iter().map(pipeline).collect(),
+            parts: Parts::default(),
         }
     }
 
@@ -154,6 +160,7 @@ impl<'d> StagedClock<'d> {
         while let Some(event) = self.events.pop_at(now) {
             match event {
                 Event::Handed(part) => {
+                    self.tell_hand_over(part, now);
                     self.end(part, now);
                     let next = Place { stage: part.place.stage + 1, ..part.place };
                     self.supply(Part { place: next, ..part }, now);
@@ -165,13 +172,20 @@ impl<'d> StagedClock<'d> {
         }
         // Sessions whose tools take no time go on at once.
         cluster.route_arrivals(now);
-        cluster.start_what_can(now, observer, |group, passes| self.start_wave(group, passes, now));
+        cluster.start_what_can(now, observer, |group, passes, is_told| {
+            self.start_wave(group, passes, now, is_told);
+        });
+        if !self.parts.is_empty() {
+            self.parts.tell(observer);
+        }
         true
     }
 
-    fn start_wave(&mut self, group: GroupId, passes: &[ForwardPass], now: Instant) {
+    fn start_wave(&mut self, group: GroupId, passes: &[ForwardPass], now: Instant, is_told: bool) {
         let pipeline = &mut self.pipelines[group.index()];
         pipeline.push_wave(passes);
+        let told = is_told.then(|| Box::new(WaveParts::new(group, pipeline.num_waves - 1, pipeline.npus.len())));
+        pipeline.wave_mut(pipeline.num_waves - 1).told = told;
         let (num_stages, num_ranks) = (pipeline.stages.len(), pipeline.tp);
         for member in 0..passes.len() {
             for stage in 0..num_stages {
@@ -195,12 +209,24 @@ impl<'d> StagedClock<'d> {
         (npu.num_begun, npu.is_busy) = (npu.num_begun + 1, true);
         let spec = &self.deployment.instances[pipeline.spec.members[place.member].index()];
         let pass = &pipeline.wave(part.wave).passes[place.member];
-        let recalled = match pass.recall_bytes {
+        let (recall_bytes, input_bytes) = (pass.recall_bytes, pass.lanes[0].input_bytes);
+        let recalled = match recall_bytes {
             0 => now,
             bytes => self.memory.serve(spec.placement.recall_from, now, bytes),
         };
+        if let Some(told) = &mut self.pipelines[group.index()].wave_mut(part.wave).told {
+            told.begin(index, now);
+            if recall_bytes > 0 {
+                let moved = (Moved::Prefixes, spec.placement.recall_from, recall_bytes);
+                told.access(index, (now, recalled), moved, &self.deployment.memory);
+            }
+        }
         if place.stage == 0 {
-            let input = self.memory.serve(Location::Host(spec.node.0), now, pass.lanes[0].input_bytes);
+            let host = Location::Host(spec.node.0);
+            let input = self.memory.serve(host, now, input_bytes);
+            if let Some(told) = &mut self.pipelines[group.index()].wave_mut(part.wave).told {
+                told.access(index, (now, input), (Moved::Input, host, input_bytes), &self.deployment.memory);
+            }
             self.supply(part, input);
         }
         self.supply(part, recalled);
@@ -230,7 +256,14 @@ impl<'d> StagedClock<'d> {
         let wave = &mut pipeline.waves[(number - oldest) as usize];
         let passes = &wave.passes[first.member..=last.member];
         let blocks = pipeline.stages[first.stage].clone();
-        pipeline.pass.run_stage(passes, blocks, &mut wave.at[ranks.clone()]);
+        let at = &mut wave.at[ranks.clone()];
+        match &mut wave.told {
+            None => pipeline.pass.run_stage(passes, blocks, at),
+            Some(told) => {
+                let tell = &mut |rank, activity| told.push(ranks.start + rank, activity);
+                pipeline.pass.run_stage_and_tell(passes, blocks, at, tell);
+            }
+        }
         for index in ranks {
             let (place, computed) = (pipeline.place(index), pipeline.wave(number).at[index]);
             let part = Part { group, place, wave: number };
@@ -243,11 +276,34 @@ impl<'d> StagedClock<'d> {
     }
 
     fn store(&mut self, part: Part, now: Instant) {
-        let pipeline = &self.pipelines[part.group.index()];
+        let pipeline = &mut self.pipelines[part.group.index()];
         let host = self.deployment.instances[pipeline.instance(part.place).index()].node.0;
         let bytes = pipeline.wave(part.wave).passes[part.place.member].lanes[0].output_bytes;
         let stored = self.memory.serve(Location::Host(host), now, bytes);
+        let index = pipeline.index(part.place);
+        if let Some(told) = &mut pipeline.wave_mut(part.wave).told {
+            let output = (Moved::Output, Location::Host(host), bytes);
+            told.access(index, (now, stored), output, &self.deployment.memory);
+        }
         self.events.push(stored, Event::Stored(part));
+    }
+
+    /// Tells of the message with which a part of a wave is handed on, which has arrived now.
+    fn tell_hand_over(&mut self, part: Part, now: Instant) {
+        let Part { group, place, wave } = part;
+        let pipeline = &mut self.pipelines[group.index()];
+        let next = Place { stage: place.stage + 1, ..place };
+        let [index, next_index] = [place, next].map(|place| pipeline.index(place));
+        let has_begun = pipeline.npus[next_index].num_begun > wave;
+        let [from, to] = [place, next].map(|place| pipeline.rank(place) as u32);
+        let wave = pipeline.wave_mut(wave);
+        let bytes = wave.passes[place.member].hidden_bytes;
+        let Some(told) = &mut wave.told else { return };
+        let moved = Moved::HiddenState;
+        told.push_outside(index, wave.at[index], now, Doing::Send { moved, to, bytes });
+        if has_begun {
+            told.push_outside(next_index, told.begun(next_index), now, Doing::Receive { moved, from, bytes });
+        }
     }
 
     /// An NPU is through with its part of a wave, and goes on to the next.
@@ -256,6 +312,10 @@ impl<'d> StagedClock<'d> {
         let pipeline = &mut self.pipelines[group.index()];
         let index = pipeline.index(place);
         pipeline.npus[index].is_busy = false;
+        let whose = (pipeline.instance(place), (place.stage * pipeline.tp + place.rank) as u32);
+        if let Some(told) = &mut pipeline.wave_mut(wave).told {
+            told.end(index, whose, now, &mut self.parts);
+        }
         // Every rank of the last stage got what the stages before it sent.
         if place.stage + 1 == pipeline.stages.len() {
             let unstored = &mut pipeline.wave_mut(wave).unstored[place.member];
@@ -313,10 +373,15 @@ impl Pipeline<'_> {
         self.spec.members[place.member]
     }
 
+    /// Its rank in the topology.
+    fn rank(&self, Place { member, stage, rank }: Place) -> usize {
+        (member * self.stages.len() + stage) * self.tp + rank
+    }
+
     /// How long the hidden state takes from a stage to the next; nothing leaves the last one.
     fn message_delay(&self, place: Place, wave: u64) -> Option<Duration> {
         let num_stages = self.stages.len();
-        let from = (place.member * num_stages + place.stage) * self.tp + place.rank;
+        let from = self.rank(place);
         let bytes = self.wave(wave).passes[place.member].hidden_bytes;
         (place.stage + 1 < num_stages).then(|| self.spec.topology.message_delay(from, from + self.tp, bytes))
     }

@@ -63,6 +63,12 @@ pub const EXAMPLES: &[Example] = &[
         cluster: text_file!("dense.cluster.json"),
         workload: text_file!("chat.workload.jsonl"),
     },
+    Example {
+        name: "dense-pd",
+        summary: "Llama-3.1-8B on 2 RTX 4090: one prefills, the other decodes",
+        cluster: text_file!("dense-pd.cluster.json"),
+        workload: text_file!("chat.workload.jsonl"),
+    },
 ];
 
 /// The example of this name.

@@ -14,7 +14,10 @@ use model::Layer;
 use units::Duration;
 
 pub use analytic::{Analytic, GpuConstants};
-pub use measured::{Bundle, BundleName, Catalogue, NoProfile, Op, Profile, ProfiledLimits, Sample, read_samples};
+pub use measured::{
+    Bundle, BundleName, Catalogue, NoProfile, Op, OtherTables, Profile, ProfiledLimits, Sample, read_samples,
+    read_samples_with,
+};
 pub use varlen::{Decodes, VarlenAttention};
 
 /// What one attention layer works on in one step.
@@ -41,6 +44,33 @@ impl AttentionShape {
         self.kv_decode_max += 1;
         self.kv_decode_min += 1;
     }
+}
+
+/// How far the measurements of a layer go, by what its time depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Up to so many tokens of a step.
+    Tokens(u64),
+    /// Up to so many sequences of a step.
+    Sequences(u64),
+    /// Of attention.
+    Attention {
+        /// Most new prompt tokens of a step.
+        prefill_tokens: u64,
+        /// Most tokens of KV that they find.
+        prefill_history: u64,
+        /// Most decodes.
+        num_decodes: u64,
+        /// Most tokens of KV of each.
+        kv_decode: u64,
+    },
+    /// Of the experts of a rank.
+    Experts {
+        /// Most tokens.
+        tokens: u64,
+        /// Most experts that have any.
+        active_experts: u64,
+    },
 }
 
 /// What the latest question about attention tells of the next.
@@ -76,6 +106,13 @@ pub trait OpLatency: Send + Sync + std::fmt::Debug {
     /// The time of the experts of one expert-parallel rank that `tokens` tokens reach, on `active_experts` experts.
     /// Zero when no token reaches it.
     fn experts(&self, tokens: u64, active_experts: u64) -> Duration;
+
+    /// The largest shapes of `layer` that were measured; beyond them its times are extrapolated. `None` where times do not
+    /// come from measurements, or the layer is not covered.
+    fn extent(&self, layer: Layer) -> Option<Extent> {
+        let _ = layer;
+        None
+    }
 
     /// Whether what decodes of unequal length cost was measured.
     fn measures_uneven_decodes(&self) -> bool {

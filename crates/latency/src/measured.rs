@@ -8,6 +8,7 @@ mod bundle;
 mod catalogue;
 mod csv;
 mod degree;
+mod files;
 mod meta;
 mod points;
 mod profile;
@@ -18,7 +19,8 @@ mod tables;
 
 pub use bundle::{Bundle, NoProfile};
 pub use catalogue::{BundleName, Catalogue};
+pub use files::OtherTables;
 pub use meta::ProfiledLimits;
 pub use profile::Profile;
-pub use samples::{Op, Sample, read_samples};
+pub use samples::{Op, Sample, read_samples, read_samples_with};
 pub(crate) use stretch::Stretch;

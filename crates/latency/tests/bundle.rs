@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use diagnostics::{Fault, Faults};
-use latency::{AttentionShape, Bundle, NoProfile, OpLatency, Profile};
+use latency::{AttentionShape, Bundle, NoProfile, OpLatency, OtherTables, Profile, read_samples_with};
 use model::{Architecture, Layer};
 use tempfile::TempDir;
 
@@ -345,4 +345,37 @@ fn damaged_files_never_panic() {
         }
     }
     assert!(loaded > 100 && refused > 100, "{loaded} loaded, {refused} refused");
+}
+
+/// Tables of another format stand in for those that are not there, and give the same times.
+#[test]
+fn tables_in_another_format() {
+    fn read(path: &Path) -> Result<String, Fault> {
+        let text = fs::read_to_string(path).map_err(|error| Fault::new("other", error.to_string()))?;
+        Ok(text.replace(';', ","))
+    }
+    let others = Some(OtherTables { ending: "other", read });
+    let dir = complete();
+    let at = |dir: &Path, others, model_type: &str| {
+        let mut bundle = Bundle::open_with(dir, others).unwrap();
+        let profile = bundle.at(&Architecture::built_in(model_type).unwrap(), 1).unwrap();
+        let samples = read_samples_with(dir, 1, others).unwrap();
+        samples.iter().map(|sample| (sample.op, sample.op.time(&profile), sample.time)).collect::<Vec<_>>()
+    };
+    let expected = at(dir.path(), None, "qwen3_moe");
+    for table in ["dense", "per_sequence", "attention", "moe", "skew_fit"] {
+        let csv = dir.path().join(format!("tp1/{table}.csv"));
+        let text = fs::read_to_string(&csv).unwrap();
+        fs::write(csv.with_extension("other"), text.replace(',', ";")).unwrap();
+        // Where both are there, the CSV counts.
+        fs::write(&csv, "x").unwrap();
+        assert!(Bundle::load_with(dir.path(), others).is_err(), "{table}");
+        fs::remove_file(&csv).unwrap();
+        assert_eq!(at(dir.path(), others, "qwen3_moe"), expected, "{table}");
+        Bundle::load_with(dir.path(), others).unwrap();
+        assert!(Bundle::load(dir.path()).is_err(), "{table}");
+    }
+    write(dir.path(), "tp1/dense.other", "layer;tokens;time_us\nlayernorm;one;1\n");
+    let told = Bundle::load_with(dir.path(), others).unwrap_err().to_string();
+    assert!(told.contains("tp1/dense.other:2:11 at tokens: `one` is not a number"), "{told}");
 }

@@ -8,7 +8,7 @@
 use hdrhistogram::Histogram;
 use units::Duration;
 
-use crate::Spread;
+use crate::{Distribution, Spread};
 
 /// Most different values that are counted one by one, in about 32 MB.
 const VALUES_MAX: usize = 1 << 20;
@@ -80,6 +80,16 @@ impl InterTokenLatencies {
 
     /// How they spread; `None` when there are none.
     pub(crate) fn spread(&self) -> Option<Spread> {
+        self.ranked(|count, sum_ns, at| Spread::ranked(count, sum_ns, at))
+    }
+
+    /// Their whole distribution; `None` when there are none.
+    pub(crate) fn distribution(&self) -> Option<Distribution> {
+        self.ranked(|count, sum_ns, at| Distribution::ranked(count, sum_ns, at))
+    }
+
+    /// What `find` makes of their number, their sum, and the value at each rank from 0.
+    fn ranked<T>(&self, find: impl FnOnce(u64, u128, &dyn Fn(u64) -> u64) -> T) -> T {
         match &self.counts {
             Counts::ByValue(counts) => {
                 let mut by_value = counts.clone();
@@ -91,9 +101,9 @@ impl InterTokenLatencies {
                     *times = end;
                 }
                 let at = |rank| by_value[by_value.partition_point(|&(_, end)| end <= rank)].0;
-                Spread::ranked(self.num_values, self.sum_ns, at)
+                find(self.num_values, self.sum_ns, &at)
             }
-            Counts::Histogram(histogram) => Spread::ranked(self.num_values, self.sum_ns, |rank| {
+            Counts::Histogram(histogram) => find(self.num_values, self.sum_ns, &|rank| {
                 // The ends of the range are known better than to three digits.
                 match rank {
                     0 => self.min_ns,

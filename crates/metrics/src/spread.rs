@@ -45,7 +45,7 @@ impl Spread {
 }
 
 /// The value below which `percent` of `count` values lie, to the last bit as NumPy computes it.
-fn interpolated(count: u64, percent: f64, at: impl Fn(u64) -> u64) -> f64 {
+pub(crate) fn interpolated(count: u64, percent: f64, at: impl Fn(u64) -> u64) -> f64 {
     let last = count - 1;
     let position = last as f64 * (percent / 100.0);
     let rank = (position as u64).min(last);

@@ -3,7 +3,23 @@
 use engine::{FinishedRequest, Interval, Observer};
 use units::Duration;
 
+use crate::Distribution;
 use crate::itl::InterTokenLatencies;
+
+/// What can be asked how long it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Latency {
+    /// Arrival to first token.
+    Ttft,
+    /// Mean time per token after the first, one value a request.
+    Tpot,
+    /// Time of each token after the first, one value a token.
+    Itl,
+    /// Arrival to last token.
+    Whole,
+    /// Arrival to the last time a request was scheduled before its first token.
+    Queuing,
+}
 
 /// Latencies of all finished requests, and how full NPUs were.
 ///
@@ -24,6 +40,18 @@ impl RequestStatistics {
     /// Nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The distribution of a latency over all requests, or of inter-token latency over all tokens but first ones; `None`
+    /// when there is nothing.
+    pub fn distribution(&self, latency: Latency) -> Option<Distribution> {
+        match latency {
+            Latency::Ttft => Distribution::of(self.ttft_ns.clone()),
+            Latency::Tpot => Distribution::of(self.tpot_ns.clone()),
+            Latency::Itl => self.itl.distribution(),
+            Latency::Whole => Distribution::of(self.latency_ns.clone()),
+            Latency::Queuing => Distribution::of(self.queuing_delay_ns.clone()),
+        }
     }
 
     /// Requests finished so far.

@@ -7,11 +7,13 @@ mod architecture;
 mod dtype;
 mod layer;
 mod sizes;
+mod weights;
 
 pub use architecture::{Architecture, Sequence};
 pub use dtype::{Dtype, KvCacheDtype};
 pub use layer::{Layer, Table};
 pub use sizes::TensorSizes;
+pub use weights::WeightBytes;
 
 /// The dimensions of one model, under their Hugging Face names.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,15 +78,23 @@ impl Model {
 
     /// Bytes of weights on the NPU that holds most of them: its share of the blocks, and embedding, last norm and head.
     pub fn weight_bytes_per_npu(&self, tp: u64, pp: u64, ep: u64, element_bytes: u64) -> u64 {
+        self.weights_per_npu(tp, pp, ep, element_bytes).total()
+    }
+
+    /// The same by kind.
+    pub fn weights_per_npu(&self, tp: u64, pp: u64, ep: u64, element_bytes: u64) -> WeightBytes {
         let dense = |layer| self.sizes(layer, 1, 0, tp, element_bytes).weight;
-        let feed_forward = match self.experts {
-            Some(_) => self.sizes(Layer::Moe, 1, 0, ep, element_bytes).weight,
-            None => dense(Layer::GateUpProj) + dense(Layer::DownProj),
+        let blocks = self.num_hidden_layers / pp;
+        let mut weights = WeightBytes {
+            embeddings: dense(Layer::Embedding) + dense(Layer::LmHead),
+            attention: (dense(Layer::QkvProj) + dense(Layer::OProj)) * blocks,
+            norms: 2 * dense(Layer::Layernorm) * blocks + dense(Layer::FinalLayernorm),
+            ..WeightBytes::default()
         };
-        let block = 2 * dense(Layer::Layernorm) + dense(Layer::QkvProj) + dense(Layer::OProj) + feed_forward;
-        dense(Layer::Embedding)
-            + block * (self.num_hidden_layers / pp)
-            + dense(Layer::FinalLayernorm)
-            + dense(Layer::LmHead)
+        match self.experts {
+            Some(_) => weights.experts = self.sizes(Layer::Moe, 1, 0, ep, element_bytes).weight * blocks,
+            None => weights.feed_forward = (dense(Layer::GateUpProj) + dense(Layer::DownProj)) * blocks,
+        }
+        weights
     }
 }

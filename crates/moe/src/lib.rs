@@ -6,7 +6,8 @@
 //! tokens choose among them, and an [`ExpertRouter`] turns the tokens of a step into the load of every rank.
 //!
 //! Gates come from an [`ExpertRouting`]: one of the closed-form or drawn policies of [`Policy`], routing recorded on a
-//! real engine ([`RecordedRouting`]), or one of your own. This one sends all tokens of layer `n` to expert `n`:
+//! real engine ([`RecordedRouting`]), or one of your own, which may leave the sums to [`MoeBlock::load_by_counts`] and
+//! [`MoeBlock::load_by_choices`]. This one sends all tokens of layer `n` to expert `n`:
 //!
 //! ```
 //! use moe::{ExpertGate, ExpertRouter, ExpertRouting, MoeBlock, RankLoad};
@@ -32,6 +33,7 @@
 //! assert_eq!(router.route(5, 100)[1], RankLoad { tokens: 100, active_experts: 1 });
 //! ```
 
+mod counted;
 mod distinct;
 mod gate;
 mod gates;
@@ -40,6 +42,7 @@ mod policy;
 mod recorded;
 mod router;
 
+pub use counted::Unroutable;
 pub use gate::{ExpertGate, ExpertRouting, MoeBlock, RankLoad};
 pub use placement::Placement;
 pub use policy::{Policy, UnknownPolicy};

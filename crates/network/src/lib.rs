@@ -25,7 +25,7 @@ mod topology;
 
 pub use collective::{Algorithm, Algorithms, Collective, CollectiveKind, NetworkModel, Optimization, System};
 pub use graph::{Graph, Op};
-pub use machine::{Machine, Reason, Waiting};
+pub use machine::{Machine, NodeMoment, NodeRecord, Reason, Waiting};
 pub use measured::{Curve, Measured};
 pub use memory::{DeviceQueue, Location, Memory, MemoryDevices, MemorySpeed};
 pub use plan::{Impossible, Plan};

@@ -20,6 +20,7 @@ mod links;
 mod messages;
 mod npu;
 mod packets;
+mod record;
 mod streams;
 mod tree;
 mod waiting;
@@ -30,6 +31,7 @@ use devices::{Access, Devices};
 use links::Links;
 use messages::{Flight, Message, Receipt, Then};
 use npu::Npu;
+pub use record::{NodeMoment, NodeRecord};
 use rustc_hash::FxHashMap;
 use slab::Slab;
 use std::rc::Rc;
@@ -60,6 +62,8 @@ pub struct Machine {
     plan_indices: FxHashMap<(u32, Collective), Option<u32>>,
     /// Whose graphs came to their end since the last step began.
     finished: Vec<NpuId>,
+    /// What nodes came to, while that is recorded.
+    records: Option<Vec<NodeRecord>>,
 }
 
 impl Machine {
@@ -87,6 +91,7 @@ impl Machine {
             plans: Vec::new(),
             plan_indices: FxHashMap::default(),
             finished: Vec::new(),
+            records: None,
         }
     }
 
@@ -208,6 +213,7 @@ impl Machine {
     fn issue(&mut self, npu: NpuId) {
         let index = npu.index();
         while let Some(node) = self.npus[index].next_ready() {
+            self.record(npu, node, NodeMoment::Begun);
             let state = &mut self.npus[index];
             match state.graph().op(node) {
                 Op::Compute(_) if state.computing => state.block(node),
@@ -261,6 +267,7 @@ impl Machine {
 
     /// A node is done: what waited for it may start, and the NPU may be done altogether.
     fn complete(&mut self, npu: NpuId, node: u32) {
+        self.record(npu, node, NodeMoment::Done);
         self.npus[npu.index()].release(node);
         self.issue(npu);
         let state = &mut self.npus[npu.index()];

@@ -159,8 +159,11 @@ impl From<MemoryDevices> for Memory {
 
 impl Memory {
     /// How long one access of `bytes` takes once it is its turn.
+    ///
+    /// # Panics
+    /// When there is no such memory.
     #[inline]
-    pub(crate) fn access_time(&self, location: Location, bytes: u64) -> Duration {
+    pub fn access_time(&self, location: Location, bytes: u64) -> Duration {
         let speed = match location {
             Location::Host(_) => self.host.speed,
             Location::Pool(_) => self.pool().speed,

@@ -72,8 +72,13 @@ impl AtomicFile {
         Ok(())
     }
 
+    /// The file as the user named it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The fault that writing this file failed with `error`.
-    pub(crate) fn fault(&self, error: &io::Error) -> Fault {
+    pub fn fault(&self, error: &io::Error) -> Fault {
         Fault::new(self.name.clone(), format!("can't be written: {error}"))
     }
 }

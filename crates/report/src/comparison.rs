@@ -1,6 +1,9 @@
 //! How far a run is from another, for people.
 
-use compare::{Comparison, Figure, Metric, MetricComparison, Pair, Pairs, Quantity, SeriesComparison, Side};
+use compare::{
+    Comparison, Figure, FigureComparison, Metric, MetricComparison, Pair, Pairs, Quantity, Rate, RateComparison,
+    SeriesComparison, Side,
+};
 
 use crate::human;
 use crate::table::{columns, row};
@@ -10,25 +13,59 @@ const WORST_MAX: usize = 5;
 
 /// The comparison as aligned text, with a line break at its end. Errors are A / B − 1.
 pub fn comparison_text(comparison: &Comparison) -> String {
-    let parts = [Some(sides(comparison)), Some(latencies(comparison)), over_time(comparison)];
+    let parts = [Some(sides(comparison)), latencies(comparison), rates(comparison), over_time(comparison)];
     let requests = comparison.pairs.as_ref().map(|pairs| [requests(pairs), worst(pairs)].join("\n"));
     parts.into_iter().chain([requests]).flatten().collect::<Vec<_>>().join("\n")
 }
 
 fn sides(comparison: &Comparison) -> String {
+    let known = |number: u64| if number > 0 { human::grouped(number) } else { "?".to_owned() };
     let side = |name: &str, side: &Side| {
-        let requests = format!("{} requests", human::grouped(side.num_requests as u64));
-        let tokens = format!("{} tokens", human::grouped(side.output_tokens));
+        let requests = format!("{} requests", known(side.num_requests as u64));
+        let tokens = format!("{} tokens", known(side.output_tokens));
         let counted = format!("{} to first token {}", side.from.name(), side.to.name());
         row([name, &requests, &tokens, &counted, &side.name])
     };
     columns(&[side("A", &comparison.a), side("B", &comparison.b)], 5)
 }
 
-fn latencies(comparison: &Comparison) -> String {
-    let head = row(["Latency (ms)", "", "A", "B", "error", "KS"]);
-    let rows: Vec<_> = [head].into_iter().chain(comparison.metrics.iter().flat_map(metric)).collect();
-    columns(&rows, 2) + &errors(comparison)
+/// `None` where the sides know no latency in common.
+fn latencies(comparison: &Comparison) -> Option<String> {
+    let is_of_summaries = !comparison.figures.is_empty();
+    let heads = ["Latency (ms)", "", "A", "B", "error", "KS"];
+    let mut head = row(heads);
+    head.truncate(if is_of_summaries { 5 } else { 6 });
+    let told = comparison.figures.iter().enumerate().map(|(index, figure)| {
+        let is_first = index == 0 || comparison.figures[index - 1].metric != figure.metric;
+        told(figure, is_first)
+    });
+    let rows: Vec<_> = [head].into_iter().chain(comparison.metrics.iter().flat_map(metric)).chain(told).collect();
+    (rows.len() > 1).then(|| columns(&rows, 2) + &errors(comparison))
+}
+
+/// A row of a number that a summary tells. The first of a metric also names it.
+fn told(told: &FigureComparison, is_first: bool) -> Vec<String> {
+    vec![
+        if is_first { told.metric.name().to_owned() } else { String::new() },
+        told.figure.name().to_owned(),
+        format!("{:.2}", told.a),
+        format!("{:.2}", told.b),
+        signed(told.error()),
+    ]
+}
+
+/// `None` where there are none.
+fn rates(comparison: &Comparison) -> Option<String> {
+    let name = |rate| match rate {
+        Rate::RequestsPerS => "Requests/s",
+        Rate::OutputTokensPerS => "Output tokens/s",
+    };
+    let rate = |rate: &RateComparison| {
+        row([name(rate.rate), &format!("{:.2}", rate.a), &format!("{:.2}", rate.b), &signed(rate.error())])
+    };
+    let head = row(["Throughput", "A", "B", "error"]);
+    let rows: Vec<_> = [head].into_iter().chain(comparison.rates.iter().map(rate)).collect();
+    (rows.len() > 1).then(|| columns(&rows, 1))
 }
 
 /// A row for each figure; the first also names the metric.

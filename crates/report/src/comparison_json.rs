@@ -1,8 +1,8 @@
 //! How far a run is from another, for programs.
 
 use compare::{
-    Comparison, ErrorSpread, Figure, Figures, Metric, MetricComparison, Pair, Pairs, Quantity, RequestComparison,
-    SeriesComparison, Side,
+    Comparison, ErrorSpread, Figure, FigureComparison, Figures, Metric, MetricComparison, Pair, Pairs, Quantity, Rate,
+    RequestComparison, SeriesComparison, Side,
 };
 use serde::Serialize;
 
@@ -24,6 +24,10 @@ struct ComparisonJson<'a> {
     latency_ms: Option<MetricJson>,
     itl_ms: Option<MetricJson>,
     prefill_ms: Option<MetricJson>,
+    /// Where a side has sums only: each number that both tell. The metrics above are `null` then.
+    figures_ms: Vec<FigureJson>,
+    requests_per_s_told: Option<PairJson>,
+    output_tokens_per_s_told: Option<PairJson>,
     mean_error: Option<f64>,
     largest_error: Option<LargestJson>,
     window_s: f64,
@@ -38,6 +42,7 @@ struct ComparisonJson<'a> {
 struct SideJson<'a> {
     name: &'a str,
     requests: usize,
+    failed: u64,
     output_tokens: u64,
     from: &'static str,
     first_token: &'static str,
@@ -58,6 +63,15 @@ struct FiguresJson<T> {
     p90: T,
     p95: T,
     p99: T,
+}
+
+#[derive(Serialize)]
+struct FigureJson {
+    metric: &'static str,
+    figure: &'static str,
+    a: f64,
+    b: f64,
+    error: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -119,6 +133,10 @@ struct PairJson {
 impl<'a> ComparisonJson<'a> {
     fn of(comparison: &'a Comparison) -> Self {
         let metric = |metric| comparison.metric(metric).map(MetricJson::of);
+        let rate = |rate| {
+            let told = comparison.rates.iter().find(|told| told.rate == rate)?;
+            Some(PairJson { a: told.a, b: told.b, error: told.error() })
+        };
         let of_quantity = |series: &&SeriesComparison, quantity| series.quantity == quantity;
         let series =
             |quantity| comparison.series.iter().find(|series| of_quantity(series, quantity)).map(SeriesJson::of);
@@ -130,6 +148,9 @@ impl<'a> ComparisonJson<'a> {
             latency_ms: metric(Metric::Latency),
             itl_ms: metric(Metric::Itl),
             prefill_ms: metric(Metric::Prefill),
+            figures_ms: comparison.figures.iter().map(FigureJson::of).collect(),
+            requests_per_s_told: rate(Rate::RequestsPerS),
+            output_tokens_per_s_told: rate(Rate::OutputTokensPerS),
             mean_error: comparison.mean_error(),
             largest_error: comparison.largest_error().map(|largest| LargestJson {
                 metric: metric_name(largest.metric),
@@ -173,10 +194,18 @@ impl<'a> SideJson<'a> {
         Self {
             name: &side.name,
             requests: side.num_requests,
+            failed: side.num_failed,
             output_tokens: side.output_tokens,
             from: side.from.name(),
             first_token: side.to.name(),
         }
+    }
+}
+
+impl FigureJson {
+    fn of(told: &FigureComparison) -> Self {
+        let (metric, figure) = (metric_name(told.metric), figure_name(told.figure));
+        Self { metric, figure, a: told.a, b: told.b, error: told.error() }
     }
 }
 

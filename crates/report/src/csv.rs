@@ -19,18 +19,49 @@ use diagnostics::Fault;
 use engine::{FinishedRequest, Observer};
 use metrics::Layout;
 
-use crate::AtomicFile;
+use crate::{AtomicFile, Column};
 use pending::Pending;
 use row::{Columns, Row};
 use steps::{StepTexts, StepTimes};
 
-const HEADER: &[u8] = b"instance id,request id,model,input,output,arrival,end_time,latency,queuing_delay,TTFT,TPOT";
+/// Columns that are always there.
+pub const REQUEST_COLUMNS: [Column; 11] = [
+    Column::new("instance id", "", "the instance that finished it, counting from 0 in the order of the cluster file"),
+    Column::new(
+        "request id",
+        "",
+        "its number, counting from 0 in the order of the workload, calls of a session one by one",
+    ),
+    Column::new("model", "", "the model that served it"),
+    Column::new("input", "tokens", "of the prompt"),
+    Column::new("output", "tokens", "generated"),
+    Column::new(
+        "arrival",
+        "ns",
+        "when it arrived, since the start of the run; a later call of a session when its tool was done",
+    ),
+    Column::new("end_time", "ns", "when its last token was there, since the start of the run"),
+    Column::new("latency", "ns", "from arrival to its last token"),
+    Column::new("queuing_delay", "ns", "from arrival to the last time it was scheduled before its first token"),
+    Column::new("TTFT", "ns", "from arrival to its first token"),
+    Column::new(
+        "TPOT",
+        "ns",
+        "mean time of a token after the first, cut to whole nanoseconds; 0 where there is one token",
+    ),
+];
 
-/// Of the column that [`CsvWriter::without_itl`] leaves out.
-const ITL_HEADER: &[u8] = b",ITL";
+/// The column that [`CsvWriter::without_itl`] leaves out.
+pub const ITL_COLUMN: Column =
+    Column::new("ITL", "ns", "time of each token after the first: a list `[a, b]`, in quotes where it holds a comma");
 
-/// Of the columns that [`CsvWriter::with_stamps`] adds.
-const STAMPS_HEADER: &[u8] = b",queued,first_scheduled,first_token,first_delivered";
+/// Columns that [`CsvWriter::with_stamps`] adds.
+pub const STAMP_COLUMNS: [Column; 4] = [
+    Column::new("queued", "ns", "when its engine saw it, since the start of the run"),
+    Column::new("first_scheduled", "ns", "when its engine first put it into a batch"),
+    Column::new("first_token", "ns", "when its engine had its first token"),
+    Column::new("first_delivered", "ns", "when the client had it"),
+];
 
 const END: &[u8] = b"\r\n";
 
@@ -120,9 +151,10 @@ impl<W: Write> CsvWriter<W> {
     fn begin(&mut self) {
         if !self.has_begun {
             self.has_begun = true;
-            self.rows.extend_from_slice(HEADER);
-            self.rows.extend_from_slice(if self.columns.itl { ITL_HEADER } else { b"" });
-            self.rows.extend_from_slice(if self.columns.stamps { STAMPS_HEADER } else { b"" });
+            let itl = self.columns.itl.then_some(&ITL_COLUMN);
+            let stamps = if self.columns.stamps { &STAMP_COLUMNS[..] } else { &[] };
+            let names: Vec<_> = REQUEST_COLUMNS.iter().chain(itl).chain(stamps).map(|column| column.name).collect();
+            self.rows.extend_from_slice(names.join(",").as_bytes());
             self.rows.extend_from_slice(END);
         }
     }

@@ -13,7 +13,7 @@ pub(crate) fn count(count: f64) -> String {
 }
 
 /// A whole number with its thousands apart: `1,234,567`.
-pub(crate) fn grouped(number: u64) -> String {
+pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -26,7 +26,7 @@ pub(crate) fn grouped(number: u64) -> String {
 }
 
 /// A part of a whole, from 0 to 1, in percent: `4.8 %`.
-pub(crate) fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What is counted by instance, by group and by node stands in rows of different scopes, so that within a scope every
 //! column may be added up and nothing is counted twice. A row leaves the columns of other scopes empty. The columns are
-//! described in `docs/interval-csv.md`. Lines end in `\n`.
+//! described in `docs/reference/csv.md`, which is made from the tables here. Lines end in `\n`.
 
 use std::array;
 use std::io::{self, Write};
@@ -12,47 +12,101 @@ use diagnostics::Fault;
 use metrics::{Component, Energy, GroupResults, InstanceResults, IntervalResults, Layout};
 use units::{Duration, Instant};
 
-use crate::AtomicFile;
 use crate::csv::field;
+use crate::{AtomicFile, Column};
 
-const TIME_COLUMNS: [&str; 2] = ["interval_end_s", "interval_s"];
+const ALL: &[&str] = &["instance", "group", "node"];
+const INSTANCE: &[&str] = &["instance"];
+const GROUP: &[&str] = &["group"];
+const NODE: &[&str] = &["node"];
 
-const PLACE_COLUMNS: [&str; 5] = ["scope", "instance", "group", "group_name", "node"];
+const TIME_COLUMNS: [Column; 2] = [
+    Column::of(ALL, "interval_end_s", "s", "when the interval ended, since the start of the run"),
+    Column::of(ALL, "interval_s", "s", "how long it was"),
+];
 
-const INSTANCE_COLUMNS: [&str; 17] = [
-    "running",
-    "waiting",
-    "batch_sequences",
-    "finished_requests",
-    "prompt_tok_per_s",
-    "generated_tok_per_s",
-    "kv_blocks_held",
-    "kv_used_fraction",
-    "npu_bytes",
-    "prefix_lookup_tokens",
-    "prefix_hit_tokens",
-    "tier_hit_tokens",
-    "preemptions",
-    "recomputed_tokens",
-    "handoff_waits",
-    "steps",
-    "dummy_steps",
+const PLACE_COLUMNS: [Column; 5] = [
+    Column::of(ALL, "scope", "", "`instance`, `group` or `node`"),
+    Column::of(INSTANCE, "instance", "", "its id, counting from 0 in the order of the cluster file"),
+    Column::of(&["instance", "group"], "group", "", "the group's id"),
+    Column::of(&["instance", "group"], "group_name", "", "its `dp_group`; empty for a lone instance"),
+    Column::of(&["instance", "node"], "node", "", "the node's id"),
+];
+
+const INSTANCE_COLUMNS: [Column; 17] = [
+    Column::of(INSTANCE, "running", "sequences", "sequences running at the end of the interval"),
+    Column::of(INSTANCE, "waiting", "requests", "requests waiting then"),
+    Column::of(
+        INSTANCE,
+        "batch_sequences",
+        "sequences",
+        "sequences in the latest batch; only of whole log intervals that had requests, else empty",
+    ),
+    Column::of(INSTANCE, "finished_requests", "requests", "requests finished in the interval"),
+    Column::of(
+        INSTANCE,
+        "prompt_tok_per_s",
+        "tokens/s",
+        "prompt tokens through prefill, prefix hits and recomputed ones included, by the length of the interval",
+    ),
+    Column::of(INSTANCE, "generated_tok_per_s", "tokens/s", "tokens generated, by the length of the interval"),
+    Column::of(INSTANCE, "kv_blocks_held", "blocks", "KV blocks that sequences held at the end of the interval"),
+    Column::of(INSTANCE, "kv_used_fraction", "", "the same by the blocks there are, from 0 to 1"),
+    Column::of(
+        INSTANCE,
+        "npu_bytes",
+        "bytes",
+        "bytes in use on each NPU then: weights, blocks held, and free blocks that still hold a findable prefix; empty where `batch_sequences` is",
+    ),
+    Column::of(INSTANCE, "prefix_lookup_tokens", "tokens", "prompt tokens looked up in prefix caches in the interval"),
+    Column::of(INSTANCE, "prefix_hit_tokens", "tokens", "of these, found on the NPU"),
+    Column::of(INSTANCE, "tier_hit_tokens", "tokens", "of these, found in the tier below instead"),
+    Column::of(INSTANCE, "preemptions", "", "times a sequence lost its blocks"),
+    Column::of(INSTANCE, "recomputed_tokens", "tokens", "tokens computed again after that"),
+    Column::of(
+        INSTANCE,
+        "handoff_waits",
+        "requests",
+        "requests that had to wait for room when they came from a prefill instance",
+    ),
+    Column::of(INSTANCE, "steps", "steps", "steps that ended in the interval, dummies included"),
+    Column::of(INSTANCE, "dummy_steps", "steps", "of these, run only to keep pace with the group"),
 ];
 
 /// Collectives in the order of [`network::CollectiveKind::ALL`].
-const GROUP_COLUMNS: [&str; 5] =
-    ["waves", "all_reduce_bytes", "all_gather_bytes", "reduce_scatter_bytes", "all_to_all_bytes"];
+const GROUP_COLUMNS: [Column; 5] = [
+    Column::of(GROUP, "waves", "waves", "waves that started in the interval"),
+    Column::of(
+        GROUP,
+        "all_reduce_bytes",
+        "bytes",
+        "bytes handed to all-reduces by waves that started in the interval, counted once per collective and not once per rank",
+    ),
+    Column::of(GROUP, "all_gather_bytes", "bytes", "the same of all-gathers"),
+    Column::of(GROUP, "reduce_scatter_bytes", "bytes", "the same of reduce-scatters"),
+    Column::of(GROUP, "all_to_all_bytes", "bytes", "the same of all-to-alls"),
+];
 
 /// Components in the order of [`Component::ALL`].
-const POWER_COLUMNS: [&str; 8] = [
-    "power_w",
-    "power_base_w",
-    "power_npu_w",
-    "power_cpu_w",
-    "power_dram_w",
-    "power_link_w",
-    "power_nic_w",
-    "power_storage_w",
+const POWER_COLUMNS: [Column; 8] = [
+    Column::of(&["instance", "node"], "power_w", "W", "mean power in the interval: the sum of the next columns"),
+    Column::of(NODE, "power_base_w", "W", "everything that is not one of the others"),
+    Column::of(&["instance", "node"], "power_npu_w", "W", "NPUs; for an instance its own, for a node all of them"),
+    Column::of(
+        &["instance", "node"],
+        "power_cpu_w",
+        "W",
+        "processors; for an instance what its computing adds to them",
+    ),
+    Column::of(
+        &["instance", "node"],
+        "power_dram_w",
+        "W",
+        "host memory and processing in it; for an instance what its steps add",
+    ),
+    Column::of(&["instance", "node"], "power_link_w", "W", "links; for an instance what its steps add"),
+    Column::of(NODE, "power_nic_w", "W", "network cards"),
+    Column::of(NODE, "power_storage_w", "W", "storage devices"),
 ];
 
 /// Components that an instance has a part in.
@@ -60,6 +114,11 @@ const INSTANCE_COMPONENTS: [Component; 4] = [Component::Npu, Component::Cpu, Com
 
 /// Bytes after which rows are passed on.
 const BUFFER_BYTES: usize = 1 << 16;
+
+/// All columns, in order.
+pub fn interval_columns() -> Vec<Column> {
+    [&TIME_COLUMNS[..], &PLACE_COLUMNS, &INSTANCE_COLUMNS, &GROUP_COLUMNS, &POWER_COLUMNS].concat()
+}
 
 /// Writes log intervals as CSV.
 #[derive(Debug)]
@@ -96,8 +155,7 @@ impl IntervalCsvWriter<AtomicFile> {
 impl<W: Write> IntervalCsvWriter<W> {
     /// Writes intervals of a run of a deployment with this `layout` to `sink`.
     pub fn new(sink: W, layout: &Layout) -> Self {
-        let header: Vec<&str> =
-            [&TIME_COLUMNS[..], &PLACE_COLUMNS, &INSTANCE_COLUMNS, &GROUP_COLUMNS, &POWER_COLUMNS].concat();
+        let header: Vec<&str> = interval_columns().iter().map(|column| column.name).collect();
         Self { sink, layout: layout.clone(), rows: header.join(",") + "\n", error: None }
     }
 
@@ -163,7 +221,7 @@ fn push_row(rows: &mut String, parts: [&[String]; 5]) {
 }
 
 /// As many empty cells as columns.
-fn blank<const N: usize>(_: [&str; N]) -> [String; N] {
+fn blank<const N: usize>(_: [Column; N]) -> [String; N] {
     array::from_fn(|_| String::new())
 }
 

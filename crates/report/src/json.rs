@@ -17,6 +17,11 @@ pub fn summary_json(summary: &Summary) -> String {
     json.expect("plain structures of numbers and strings have a JSON form") + "\n"
 }
 
+/// The same as a value.
+pub(crate) fn summary_value(summary: &Summary) -> serde_json::Value {
+    serde_json::to_value(SummaryJson::of(summary)).expect("plain structures of numbers and strings have a JSON form")
+}
+
 #[derive(Serialize)]
 struct SummaryJson<'a> {
     requests: u64,

@@ -206,7 +206,10 @@ pub(crate) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
 
 /// Rows of equally many cells below each other, two spaces apart: the first `left` columns to the left, the others to
 /// the right.
-pub(crate) fn columns(rows: &[Vec<String>], left: usize) -> String {
+///
+/// # Panics
+/// When there are no rows.
+pub fn columns(rows: &[Vec<String>], left: usize) -> String {
     let width = |index: usize| rows.iter().map(|row| row[index].chars().count()).max().unwrap_or(0);
     let widths: Vec<_> = (0..rows[0].len()).map(width).collect();
     let line = |row: &Vec<String>| {

@@ -122,16 +122,6 @@ fn columns_add_up() {
     check(sum("instance", "power_npu_w", true), npu - 2.0 * 35.0 * 1.3);
 }
 
-/// The page that describes the columns names each of them, in their order, and no other.
-#[test]
-fn columns_are_described() {
-    let page = include_str!("../../../docs/interval-csv.md");
-    let described = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
-    let text = csv(&layout());
-    let header = text.lines().next().expect("a header");
-    assert_eq!(described.collect::<Vec<_>>(), header.split(',').collect::<Vec<_>>());
-}
-
 #[test]
 fn a_sink_that_fails_is_told_at_the_end() {
     struct Full;

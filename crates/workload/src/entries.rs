@@ -1,8 +1,5 @@
 //! Lines to entries, and a workload's entries as a run takes them.
 
-use std::fs::File;
-use std::io::Read;
-
 use diagnostics::Fault;
 use engine::Entry;
 use units::RequestId;
@@ -14,8 +11,8 @@ use crate::{line, usual};
 
 /// The entries of an input, line by line.
 #[derive(Debug)]
-pub(crate) struct EntryLines<R> {
-    lines: Lines<R>,
+pub(crate) struct EntryLines<'a> {
+    lines: Lines<'a>,
     options: ReadOptions,
     /// Lines so far.
     num_lines: usize,
@@ -32,8 +29,8 @@ pub(crate) struct EntryLine<'a> {
     pub(crate) entry: Scanned<Option<Entry>>,
 }
 
-impl<R: Read> EntryLines<R> {
-    pub(crate) fn new(lines: Lines<R>, options: &ReadOptions) -> Self {
+impl<'a> EntryLines<'a> {
+    pub(crate) fn new(lines: Lines<'a>, options: &ReadOptions) -> Self {
         Self { lines, options: *options, num_lines: 0, num_requests: 0 }
     }
 
@@ -55,7 +52,7 @@ impl<R: Read> EntryLines<R> {
     }
 }
 
-impl EntryLines<File> {
+impl EntryLines<'static> {
     /// What it takes to read them once more.
     pub(crate) fn again(self) -> Option<EntriesAgain> {
         Some(EntriesAgain { again: self.lines.again()?, options: self.options })
@@ -89,7 +86,7 @@ pub struct Entries(Source);
 #[derive(Debug)]
 enum Source {
     Kept(std::vec::IntoIter<Entry>),
-    File(Box<EntryLines<File>>),
+    File(Box<EntryLines<'static>>),
     Failed(Fault),
 }
 
@@ -132,7 +129,7 @@ impl Iterator for Entries {
     }
 }
 
-fn next_entry(lines: &mut EntryLines<File>) -> Result<Option<Entry>, Fault> {
+fn next_entry(lines: &mut EntryLines<'static>) -> Result<Option<Entry>, Fault> {
     while let Some(line) = lines.next()? {
         match line.entry {
             Ok(Some(entry)) => return Ok(Some(entry)),

@@ -10,6 +10,8 @@
 //! would quietly cut, skip or ignore is a fault with its place, because a workload read wrongly gives numbers that look
 //! right.
 //!
+//! Rows of other files come as such lines ([`read_rows`]).
+//!
 //! Every line is checked before anything arrives. A long file's entries are not kept, but read again as a run asks for
 //! them ([`Workload::into_entries`]).
 
@@ -19,10 +21,12 @@ mod lines;
 mod read;
 mod routes;
 mod scan;
+pub mod schema;
 mod usual;
 mod workload;
 
 pub use entries::Entries;
-pub use read::{ReadOptions, read_file, read_str};
-pub use routes::read_routes;
+pub use lines::Rewind;
+pub use read::{ReadOptions, read_file, read_rows, read_str};
+pub use routes::parse_routes;
 pub use workload::Workload;

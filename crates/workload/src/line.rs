@@ -248,3 +248,20 @@ fn unknown_key(offset: usize, name: &[u8], kind: Kind) -> Box<Problem> {
     }
     Problem::new(offset, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    #[test]
+    fn keys_are_those_of_the_schema() {
+        for (kind, shape) in [(Kind::Line, schema::LINE.root), (Kind::Call, &schema::CALL)] {
+            let mut known: Vec<_> = Key::ALL.into_iter().filter(|key| key.fits(kind)).map(Key::name).collect();
+            let mut described = shape.names();
+            known.sort_unstable();
+            described.sort_unstable();
+            assert_eq!(known, described);
+        }
+    }
+}

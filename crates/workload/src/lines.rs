@@ -4,6 +4,7 @@
 //! size, each of which leaves a fingerprint; the second reading gives nothing out of a block that has another one. What
 //! was checked the first time so holds the second time, whatever happens to the file in between.
 
+use std::fmt::{self, Debug};
 use std::fs::File;
 use std::hash::Hasher;
 use std::io::{self, ErrorKind, Read, Seek};
@@ -18,12 +19,27 @@ const BLOCK_BYTES: usize = 1 << 18;
 /// What may stand in front of the first line: some editors mark UTF-8 so.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
+/// Text that can be read more than once.
+pub trait Rewind: Read + Debug + Send {
+    /// Begins anew: what is read next is the beginning.
+    ///
+    /// # Errors
+    /// When that can't be read again.
+    fn rewind(&mut self) -> io::Result<()>;
+}
+
+impl Rewind for File {
+    fn rewind(&mut self) -> io::Result<()> {
+        Seek::rewind(self)
+    }
+}
+
 /// The lines of an input that are not blank.
 #[derive(Debug)]
-pub(crate) struct Lines<R> {
+pub(crate) struct Lines<'a> {
     /// What faults call it.
     name: String,
-    input: R,
+    input: Input<'a>,
     buffer: Vec<u8>,
     /// What has been read and not been given out is in `buffer[start..end]`.
     start: usize,
@@ -32,6 +48,12 @@ pub(crate) struct Lines<R> {
     /// Lines given out or passed over.
     num_lines: usize,
     fingerprints: Fingerprints,
+}
+
+/// Where blocks come from. All inputs are of one type, so that there is one way through which lines go, made for speed.
+enum Input<'a> {
+    Once(&'a mut dyn Read),
+    Twice(Box<dyn Rewind>),
 }
 
 /// What the blocks of an input leave behind.
@@ -45,21 +67,39 @@ enum Fingerprints {
     Known(std::vec::IntoIter<u64>),
 }
 
-/// A file that has been read and can be read again.
+/// An input that has been read and can be read again.
 #[derive(Debug)]
 pub(crate) struct Again {
     name: String,
-    file: File,
+    input: Box<dyn Rewind>,
     fingerprints: Vec<u64>,
 }
 
-impl<R: Read> Lines<R> {
+impl Read for Input<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Input::Once(input) => input.read(buffer),
+            Input::Twice(input) => input.read(buffer),
+        }
+    }
+}
+
+impl Debug for Input<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Input::Once(_) => f.write_str("Once"),
+            Input::Twice(input) => f.debug_tuple("Twice").field(input).finish(),
+        }
+    }
+}
+
+impl<'a> Lines<'a> {
     /// Of an `input` that is read once.
-    pub(crate) fn once(name: &str, input: R) -> Self {
-        Self::new(name.to_owned(), input, Fingerprints::None)
+    pub(crate) fn once(name: &str, input: &'a mut dyn Read) -> Self {
+        Self::new(name.to_owned(), Input::Once(input), Fingerprints::None)
     }
 
-    fn new(name: String, input: R, fingerprints: Fingerprints) -> Self {
+    fn new(name: String, input: Input<'a>, fingerprints: Fingerprints) -> Self {
         Self { name, input, buffer: Vec::new(), start: 0, end: 0, is_over: false, num_lines: 0, fingerprints }
     }
 
@@ -143,16 +183,18 @@ impl<R: Read> Lines<R> {
     }
 }
 
-impl Lines<File> {
-    /// Of a `file` that is to be read again.
-    pub(crate) fn twice(name: &str, file: File) -> Self {
-        Self::new(name.to_owned(), file, Fingerprints::Taken(Vec::new()))
+impl Lines<'static> {
+    /// Of an `input` that is to be read again.
+    pub(crate) fn twice(name: &str, input: Box<dyn Rewind>) -> Self {
+        Self::new(name.to_owned(), Input::Twice(input), Fingerprints::Taken(Vec::new()))
     }
 
-    /// The file, where it can be read again.
+    /// The input, where it can be read again.
     pub(crate) fn again(self) -> Option<Again> {
-        let Fingerprints::Taken(fingerprints) = self.fingerprints else { return None };
-        Some(Again { name: self.name, file: self.input, fingerprints })
+        let (Input::Twice(input), Fingerprints::Taken(fingerprints)) = (self.input, self.fingerprints) else {
+            return None;
+        };
+        Some(Again { name: self.name, input, fingerprints })
     }
 }
 
@@ -160,10 +202,10 @@ impl Again {
     /// Its lines once more, as they were.
     ///
     /// # Errors
-    /// When the file can't be wound back.
-    pub(crate) fn lines(mut self) -> Result<Lines<File>, Fault> {
-        self.file.rewind().map_err(|error| unreadable(&self.name, &error))?;
-        Ok(Lines::new(self.name, self.file, Fingerprints::Known(self.fingerprints.into_iter())))
+    /// When the input can't be wound back.
+    pub(crate) fn lines(mut self) -> Result<Lines<'static>, Fault> {
+        self.input.rewind().map_err(|error| unreadable(&self.name, &error))?;
+        Ok(Lines::new(self.name, Input::Twice(self.input), Fingerprints::Known(self.fingerprints.into_iter())))
     }
 }
 

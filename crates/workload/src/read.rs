@@ -9,7 +9,7 @@ use engine::{Call, Entry};
 use units::Instant;
 
 use crate::entries::{EntriesAgain, EntryLines};
-use crate::lines::{Lines, unreadable};
+use crate::lines::{Lines, Rewind, unreadable};
 use crate::scan::Problem;
 use crate::workload::{Source, Workload};
 
@@ -50,14 +50,20 @@ pub fn read_file(path: &Path, options: &ReadOptions, each: &mut dyn FnMut(&Entry
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return read_once(&name, file, options, each);
     }
-    let mut lines = EntryLines::new(Lines::twice(&name, file), options);
-    let first = FirstReading::new(&name, options.kept_bytes_max).read(&mut lines, each)?;
-    let is_in_order = first.is_in_order;
-    let mut workload = first.finish(lines.again())?;
-    if !is_in_order {
-        workload.keep()?;
-    }
-    Ok(workload)
+    read_twice(&name, Box::new(file), Places::Lines, options, each)
+}
+
+/// Reads a workload from `rows`, as [`read_file`] does: each is a line of text, and is called a row in faults.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_rows(
+    name: &str,
+    rows: Box<dyn Rewind>,
+    options: &ReadOptions,
+    each: &mut dyn FnMut(&Entry),
+) -> Result<Workload, Faults> {
+    read_twice(name, rows, Places::Rows, options, each)
 }
 
 /// Reads a workload from `text`, as [`read_file`] does; `name` stands for it in faults. All entries stay in memory.
@@ -73,19 +79,56 @@ pub fn read_str(
     read_once(name, text.as_bytes(), options, each)
 }
 
-fn read_once(
+fn read_twice(
     name: &str,
-    input: impl Read,
+    input: Box<dyn Rewind>,
+    places: Places,
     options: &ReadOptions,
     each: &mut dyn FnMut(&Entry),
 ) -> Result<Workload, Faults> {
-    let mut lines = EntryLines::new(Lines::once(name, input), options);
-    FirstReading::new(name, usize::MAX).read(&mut lines, each)?.finish(None)
+    let mut lines = EntryLines::new(Lines::twice(name, input), options);
+    let first = FirstReading::new(name, places, options.kept_bytes_max).read(&mut lines, each)?;
+    let is_in_order = first.is_in_order;
+    let mut workload = first.finish(lines.again())?;
+    if !is_in_order {
+        workload.keep()?;
+    }
+    Ok(workload)
+}
+
+fn read_once(
+    name: &str,
+    mut input: impl Read,
+    options: &ReadOptions,
+    each: &mut dyn FnMut(&Entry),
+) -> Result<Workload, Faults> {
+    let mut lines = EntryLines::new(Lines::once(name, &mut input), options);
+    FirstReading::new(name, Places::Lines, usize::MAX).read(&mut lines, each)?.finish(None)
+}
+
+/// What an entry's place is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Places {
+    /// A line of text, with columns.
+    Lines,
+    /// A row of another file.
+    Rows,
+}
+
+impl Places {
+    /// The word for one.
+    fn singular(self) -> &'static str {
+        match self {
+            Places::Lines => "line",
+            Places::Rows => "row",
+        }
+    }
 }
 
 /// What has been found out.
 struct FirstReading<'a> {
     name: &'a str,
+    places: Places,
     /// `None` once there were too many to keep.
     entries: Option<Vec<Entry>>,
     kept_bytes: usize,
@@ -106,9 +149,10 @@ struct FirstReading<'a> {
 }
 
 impl<'a> FirstReading<'a> {
-    fn new(name: &'a str, kept_bytes_max: usize) -> Self {
+    fn new(name: &'a str, places: Places, kept_bytes_max: usize) -> Self {
         Self {
             name,
+            places,
             entries: Some(Vec::new()),
             kept_bytes: 0,
             kept_bytes_max,
@@ -124,7 +168,7 @@ impl<'a> FirstReading<'a> {
         }
     }
 
-    fn read(mut self, lines: &mut EntryLines<impl Read>, each: &mut dyn FnMut(&Entry)) -> Result<Self, Fault> {
+    fn read(mut self, lines: &mut EntryLines<'_>, each: &mut dyn FnMut(&Entry)) -> Result<Self, Fault> {
         while let Some(line) = lines.next()? {
             match line.entry {
                 Ok(Some(entry)) => {
@@ -161,14 +205,20 @@ impl<'a> FirstReading<'a> {
         if self.faults.len() == FAULTS_MAX {
             return;
         }
+        let fault = Fault { hint: problem.hint.map(str::to_owned), ..Fault::new(self.name, problem.message) };
+        if self.places == Places::Rows {
+            let column = problem.path.trim_start_matches(['$', '.']);
+            let comma = if column.is_empty() { "" } else { ", " };
+            self.faults.push(fault.path(format!("row {line_number}{comma}{column}")));
+            return;
+        }
         // At the end of the line the place is just after its last character, not after the line break.
         let before = &line[..problem.offset.min(line.trim_ascii_end().len())];
         let column = 1 + String::from_utf8_lossy(before).chars().count();
         self.faults.push(Fault {
             position: Some(Position { line: line_number, column }),
             path: (!problem.path.is_empty()).then_some(problem.path),
-            hint: problem.hint.map(str::to_owned),
-            ..Fault::new(self.name, problem.message)
+            ..fault
         });
     }
 
@@ -179,11 +229,14 @@ impl<'a> FirstReading<'a> {
         let unlisted = self.num_faults - self.faults.len();
         self.faults.into_iter().for_each(|fault| faults.push(fault));
         if unlisted > 0 {
-            let lines = if unlisted == 1 { "line" } else { "lines" };
-            faults.push(Fault::new(self.name, format!("{unlisted} more faulty {lines}")));
+            let (place, plural) = (self.places.singular(), if unlisted == 1 { "" } else { "s" });
+            faults.push(Fault::new(self.name, format!("{unlisted} more faulty {place}{plural}")));
         }
         if faults.is_empty() && self.num_requests == 0 {
-            let hint = "each line is one JSON object with `input_toks`, `output_toks` and `arrival_time_ns`";
+            let hint = match self.places {
+                Places::Lines => "each line is one JSON object with `input_toks`, `output_toks` and `arrival_time_ns`",
+                Places::Rows => "each row is a request with `input_toks`, `output_toks` and `arrival_time_ns`",
+            };
             faults.push(Fault::new(self.name, "no requests").hint(hint));
         }
         let source = match (self.entries, again) {
@@ -206,9 +259,13 @@ impl<'a> FirstReading<'a> {
         }
         if self.num_odd_lengths > 0 {
             notes.push(format!(
-                "{}: {} of {} requests, the first in line {}, list more or fewer token ids than they have tokens; \
+                "{}: {} of {} requests, the first in {} {}, list more or fewer token ids than they have tokens; \
                  prefixes are found by the ids, everything else goes by the tokens",
-                self.name, self.num_odd_lengths, self.num_requests, self.first_odd_length
+                self.name,
+                self.num_odd_lengths,
+                self.num_requests,
+                self.places.singular(),
+                self.first_odd_length
             ));
         }
         notes

@@ -4,8 +4,6 @@
 //! workload file: line by line from 0, every call of a session counting.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::Path;
 
 use diagnostics::{Fault, Faults, Position};
 use units::{InstanceId, RequestId};
@@ -15,17 +13,11 @@ const FAULTS_MAX: usize = 20;
 
 const HEADER: &str = "request,instance";
 
-/// Reads the recorded routes in the file at `path`.
+/// Reads recorded routes from `text`; `name` stands for it in faults.
 ///
 /// # Errors
-/// Every faulty row with its line, and requests that are routed twice; or that the file can't be read.
-pub fn read_routes(path: &Path) -> Result<HashMap<RequestId, InstanceId>, Faults> {
-    let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| Fault::new(&name, format!("can't be read: {error}")))?;
-    parse(&name, &text)
-}
-
-fn parse(name: &str, text: &str) -> Result<HashMap<RequestId, InstanceId>, Faults> {
+/// Every faulty row with its line, and requests that are routed twice.
+pub fn parse_routes(name: &str, text: &str) -> Result<HashMap<RequestId, InstanceId>, Faults> {
     let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
     let header = lines.next().map_or("", |(_, line)| line.trim_start_matches('\u{feff}'));
     if header != HEADER {
@@ -65,13 +57,14 @@ mod tests {
 
     #[test]
     fn rows_in_any_order() {
-        let routes = parse("r.csv", "\u{feff}request,instance\r\n3,0\n\n 1 , 2\n").unwrap();
+        let routes = parse_routes("r.csv", "\u{feff}request,instance\r\n3,0\n\n 1 , 2\n").unwrap();
         assert_eq!(routes, HashMap::from([(RequestId(3), InstanceId(0)), (RequestId(1), InstanceId(2))]));
     }
 
     #[test]
     fn faults_have_their_lines() {
-        let check = |text: &str, expected: &str| assert_eq!(parse("r.csv", text).unwrap_err().to_string(), expected);
+        let check =
+            |text: &str, expected: &str| assert_eq!(parse_routes("r.csv", text).unwrap_err().to_string(), expected);
         check("", "error: r.csv:1:1: the first line is ``\n  hint: it names the columns: `request,instance`");
         let hint = "\n  hint: such as `17,2`";
         check(

@@ -1,22 +1,29 @@
 //! Development tasks.
 //!
-//! `cargo xtask test` sets up and runs every test there is; `.ci/run` calls it. It needs Rust and Python, whose packages
-//! it installs for itself as it does valgrind, and says which tests it had to skip for want of the reference data.
+//! `cargo xtask test` sets up and runs every test there is; `.ci/run` calls it. It needs Rust, Python and Node, whose
+//! packages it installs for itself as it does valgrind and a browser, and says which tests it had to skip for want of the
+//! reference data.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 mod bench;
+mod browser;
 mod fences;
 mod instructions;
 mod marked;
+mod newcomer;
 mod python;
+mod python_package;
 mod validate;
 
 const USAGE: &str = "usage: cargo xtask <task>
 
+  test           format, lints, dependency fences, every test, the README's first command, Python, pages in a browser, instructions
+  test           format, lints, dependency fences, every test, the README's first command, pages in a browser, instructions
   test           format, lints, dependency fences, every test, the README's first command, instructions
+  docs           write docs/reference anew, which is made from the code
   validate       write anew what docs/validation.md says of recorded runs of vLLM
   instructions   count what a few commands execute, and compare with benches/instructions.toml
                  --accept           write what was counted there
@@ -26,10 +33,14 @@ const USAGE: &str = "usage: cargo xtask <task>
                  --write            write the table and plots into docs/performance.md
 ";
 
+/// Builds the command with everything; as it is released, it is built without.
+const PARQUET: &str = "--features=cli/parquet";
+
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     let outcome = match args.split_first().map(|(task, rest)| (task.as_str(), rest)) {
         Some(("test", _)) => test(),
+        Some(("docs", _)) => docs(),
         Some(("validate", _)) => needed_reference_dir().and_then(|dir| validate::validate(&dir, false)),
         Some(("instructions", rest)) => instructions::instructions(rest),
         Some(("bench", rest)) => needed_reference_dir().and_then(|dir| bench::bench(&dir, rest)),
@@ -50,14 +61,20 @@ fn test() -> Result<(), String> {
         return Err("the reference data is required and not there; set SERVINGSIM_REFERENCE".to_owned());
     }
     cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
+    cargo(&["clippy", "--workspace", PARQUET, "--all-targets", "--quiet", "--", "-D", "warnings"])?;
+    cargo(&["clippy", "--package", "cli", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
     fences::check()?;
     let python = python::set_up()?;
     // What tests print is their result too: the worst deviation from the reference, say.
-    cargo_with(&[("SERVINGSIM_PYTHON", &python)], &["test", "--workspace", "--quiet", "--", "--show-output"])?;
+    let test = ["test", "--workspace", PARQUET, "--quiet", "--", "--show-output"];
+    cargo_with(&[("SERVINGSIM_PYTHON", &python)], &test)?;
+    cargo(&["test", "--package", "cli", "--test", "without_parquet", "--quiet"])?;
     // A test of every day tries the engine's properties on few cases.
     cargo_with(&[("PROPTEST_CASES", "1000")], &["test", "--package", "engine", "--test", "it", "--quiet"])?;
     cargo(&["run", "--release", "--quiet", "--", "run", "--quiet"])?;
+    python_package::test()?;
+    browser::test()?;
+    newcomer::test()?;
     instructions::instructions(&[])?;
     match reference {
         Some(dir) => {
@@ -70,6 +87,12 @@ fn test() -> Result<(), String> {
         ),
     }
     Ok(())
+}
+
+/// Has the test that holds the pages of docs/reference to the code write them.
+fn docs() -> Result<(), String> {
+    let test = ["test", "--package", "cli", "--lib", "--quiet", "pages::pages_are_up_to_date"];
+    cargo_with(&[("SERVINGSIM_WRITE_PAGES", "1")], &test)
 }
 
 /// Where the reference data is, if it is there; the same places as `testkit::reference_dir`.

@@ -1,34 +1,46 @@
 //! A Python of our own, for tests that compare with programs in Python.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What is installed: the reader and writer of Chakra traces that ours is compared with.
-const PROTOBUF: &str = "7.36.2";
+/// What is installed: the reader and writer of Chakra traces that ours is compared with, and readers and writers of
+/// Parquet files, and a validator of JSON schemas.
+const PACKAGES: [&str; 6] =
+    ["protobuf==7.36.2", "pyarrow==25.0.1", "polars==1.44.2", "pandas==2.3.3", "duckdb==1.4.3", "jsonschema==4.26.0"];
 
-/// Makes the virtual environment `python` in the target folder, unless it is there, and returns its interpreter.
+/// The interpreter of the virtual environment `python` in the target folder, with these packages.
 pub(crate) fn set_up() -> Result<String, String> {
-    let folder = super::target_dir()?.join("python");
+    let python = environment("python", &PACKAGES)?;
+    python.into_os_string().into_string().map_err(|path| format!("{} is not UTF-8", path.display()))
+}
+
+/// Makes a virtual environment in the target folder, unless it is there with these packages, and returns its
+/// interpreter.
+pub(crate) fn environment(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    let folder = super::target_dir()?.join(name);
     let python = folder.join("bin").join("python");
-    if installed(&python).as_deref() != Some(PROTOBUF) {
-        let package = format!("protobuf=={PROTOBUF}");
+    let installed = folder.join("installed");
+    let wanted = packages.join("\n");
+    if fs::read_to_string(&installed).ok().as_deref() != Some(wanted.as_str()) {
         let make = || run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
         // Debian's own Python leaves the module out of its package.
         make()
             .or_else(|_| run(Command::new("apt-get").args(["install", "-y", "python3-venv"])).and_then(|()| make()))?;
-        run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", &package]))?;
+        install(&python, packages)?;
+        fs::write(&installed, wanted).map_err(|error| format!("{}: {error}", installed.display()))?;
     }
-    python.into_os_string().into_string().map_err(|path| format!("{} is not UTF-8", path.display()))
+    Ok(python)
 }
 
-/// The version of protobuf that `python` has.
-fn installed(python: &Path) -> Option<String> {
-    let output =
-        Command::new(python).args(["-c", "import google.protobuf as p; print(p.__version__)"]).output().ok()?;
-    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+/// Installs packages, given as names or as what else pip takes.
+pub(crate) fn install(python: &Path, packages: &[&str]) -> Result<(), String> {
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    run(Command::new(python).args(pip).args(packages))
 }
 
-fn run(command: &mut Command) -> Result<(), String> {
+/// Runs a command, and says what it runs.
+pub(crate) fn run(command: &mut Command) -> Result<(), String> {
     println!("> {command:?}");
     match command.status() {
         Ok(status) if status.success() => Ok(()),

@@ -1,5 +1,7 @@
 //! `cargo xtask validate`: the part of docs/validation.md that compares with recorded runs of vLLM, written anew.
 
+mod figures;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,13 +35,25 @@ const PARTS: [(&str, &[&str]); 9] = [
 pub(crate) fn validate(reference: &Path, check: bool) -> Result<(), String> {
     super::cargo(&["build", "--release", "--quiet"])?;
     let document = Marked::read("validation.md", "validate")?;
-    let section = Work::new(reference)?.section()?;
+    let (section, figures) = Work::new(reference)?.section()?;
+    for (name, svg) in figures {
+        let path = super::root().join("docs/validation").join(&name);
+        let is_there = fs::read_to_string(&path).is_ok_and(|there| there == svg);
+        match (check, is_there) {
+            (_, true) => {}
+            (true, false) => return Err(format!("docs/validation/{name} is not what cargo xtask validate writes")),
+            (false, false) => fs::write(&path, svg).map_err(|error| format!("{}: {error}", path.display()))?,
+        }
+    }
     match (check, document.has(&section)) {
         (_, true) => Ok(()),
         (true, false) => Err("docs/validation.md is not what cargo xtask validate writes".to_owned()),
         (false, false) => document.write(&section),
     }
 }
+
+/// Files of figures, and their texts.
+type Figures = Vec<(String, String)>;
 
 /// The command, the reference data, and a folder for results.
 struct Work {
@@ -91,7 +105,7 @@ impl Work {
         serde_json::from_str(&text).map_err(|error| error.to_string())
     }
 
-    fn section(&self) -> Result<String, String> {
+    fn section(&self) -> Result<(String, Figures), String> {
         let mut text = String::new();
         let mut sides = Vec::new();
         for recording in &Recording::ALL {
@@ -105,11 +119,16 @@ impl Work {
             });
         }
         overview(&mut text, &sides);
+        let figures: Figures = sides.iter().map(figures::figure).collect();
+        let _ = writeln!(text, "How many requests took no longer, in per cent:\n");
+        for (side, (name, _)) in sides.iter().zip(&figures) {
+            let _ = writeln!(text, "![{}: TTFT, TPOT and latency](validation/{name})\n", side.recording.title);
+        }
         numbers(&mut text, &sides);
         over_time(&mut text, &sides);
         self.fits(&mut text)?;
         self.ablation(&mut text)?;
-        Ok(text)
+        Ok((text, figures))
     }
 
     fn seconds(&self, recording: &Recording) -> Result<Vec<[f64; 3]>, String> {
@@ -157,7 +176,7 @@ impl Work {
         let _ = writeln!(text, "The preset `{PRESET}`, fitted to the two runs so marked:\n\n```json\n{preset}```\n");
         let _ = writeln!(
             text,
-            "Fitted to all runs but one, and the mean error of the one left out:\n\n```\n{left_out}```\n"
+            "Fitted to all runs but one, and the mean error of the one left out:\n\n```text\n{left_out}```\n"
         );
         Ok(())
     }

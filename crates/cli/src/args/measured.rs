@@ -40,7 +40,8 @@ pub(crate) struct CalibrateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
-    /// A result (`run --output`), a recording of vLLM (requests.jsonl) or a table of requests (CSV).
+    /// A result (`run --output`), what a benchmark client wrote (vLLM, SGLang, AIPerf, GenAI-Perf, GuideLLM), a recording of
+    /// vLLM (requests.jsonl) or a table of requests (CSV). FILE#2 is the second run of a file with several.
     #[arg(value_name = "A")]
     pub(crate) a: PathBuf,
     /// What it is held to: likewise. Errors are A / B - 1.
@@ -50,15 +51,29 @@ pub(crate) struct CompareArgs {
     /// these that both files have.
     #[arg(long, value_name = "STAMP", value_enum, default_value = "auto")]
     pub(crate) from: FromName,
-    /// What TTFT is counted to: when the engine had the first token, or when it was handed to who asked.
-    #[arg(long, value_name = "STAMP", value_enum, default_value = "computed")]
+    /// What TTFT is counted to: when the engine had the first token, or when it was handed to who asked. `auto` is the
+    /// second where a client measured, and else the first.
+    #[arg(long, value_name = "STAMP", value_enum, default_value = "auto")]
     pub(crate) to: ToName,
     /// Seconds that tokens and requests are averaged over, to compare them over time.
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = window)]
     pub(crate) window: Duration,
+    /// Draw both over each other on a page (HTML).
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) report: Option<PathBuf>,
     /// How it is written; JSON adds every window and every request.
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Results (`run --output`), recordings of vLLM (requests.jsonl) or tables of requests (CSV), as `compare` reads them.
+    #[arg(value_name = "RESULT", required = true)]
+    pub(crate) results: Vec<PathBuf>,
+    /// Write the page to this file.
+    #[arg(long, short, value_name = "FILE.html")]
+    pub(crate) output: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -70,6 +85,7 @@ pub(crate) enum FromName {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ToName {
+    Auto,
     Computed,
     Delivered,
 }

@@ -1,10 +1,8 @@
 //! Recordings of vLLM: one JSON object a line and request. Its engine stamps requests by a monotonic clock in seconds;
 //! arrivals are by the wall clock, so that only their differences can be used.
 
-use std::sync::Arc;
-
-use diagnostics::{Faults, Position};
-use documents::{Bounds, Document, json};
+use diagnostics::Position;
+use documents::{Bounds, json};
 
 use super::{Reader, SECONDS_MAX, instant};
 use crate::Request;
@@ -20,19 +18,12 @@ const KNOWN: [&str; 8] = [
     "last_token_ts",
 ];
 
-pub(super) fn read(text: &str, reader: &mut Reader<'_>) {
+/// `lines` are numbered from 1.
+pub(super) fn read(lines: &[(usize, &str)], reader: &mut Reader<'_>) {
     let mut arrivals = Vec::new();
-    for (line, number) in text.lines().zip(1..) {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let document = Arc::new(Document { name: reader.name.to_owned(), text: line.to_owned() });
-        let mut faults = Faults::new();
-        let found = json::read(&document, &mut faults, |value| request(&value.object()?, reader));
-        for fault in faults.iter() {
-            let column = fault.position.map_or(1, |position| position.column);
-            reader.fault(fault.clone().at(Position { line: number, column }));
-        }
+    for &(number, line) in lines {
+        let mut found = None;
+        reader.json(line, number, |value, reader| found = value.object().and_then(|object| request(&object, reader)));
         if let Some((request, arrival)) = found {
             arrivals.push(arrival);
             reader.request(Position { line: number, column: 1 }, request);

@@ -57,6 +57,8 @@ pub(crate) struct PassBuilder<'d> {
     has_ops: bool,
     /// The tokens that the experts' times were found for, where that is all they depend on.
     latest_routed: Option<u64>,
+    /// Tokens that reach each rank in the step at hand, over all blocks.
+    expert_tokens: Vec<u64>,
     expert_weight_bytes: u64,
 }
 
@@ -214,6 +216,7 @@ impl<'d> PassBuilder<'d> {
             latest: None,
             has_ops: false,
             latest_routed: None,
+            expert_tokens: Vec::new(),
             expert_weight_bytes: if spec.model.is_moe() { expert_sizes.weight } else { 0 },
         }
     }
@@ -226,6 +229,11 @@ impl<'d> PassBuilder<'d> {
 
     pub(crate) fn spec(&self) -> &'d InstanceSpec {
         self.spec
+    }
+
+    /// Tokens that reach each of the instance's ranks in the latest pass, over all blocks; none without experts.
+    pub(crate) fn expert_tokens(&self) -> &[u64] {
+        &self.expert_tokens
     }
 
     /// How many of the longest decodes of a batch it looks at.
@@ -455,11 +463,15 @@ impl<'d> PassBuilder<'d> {
         let num_routings = if self.spec.block_copy { 1 } else { self.num_blocks };
         self.latest_routed = (router.is_memoryless() && self.spec.pim.is_none()).then_some(tokens);
         times.clear();
+        self.expert_tokens.clear();
+        self.expert_tokens.resize(self.spec.local_ep as usize, 0);
+        let blocks_alike = (self.num_blocks / num_routings) as u64;
         let (num_ranks, local_ranks) = (self.spec.tp as usize, self.spec.local_ep as usize);
         times.resize(num_routings * num_ranks, Duration::ZERO);
         for (layer, block) in (0..).zip(times.chunks_mut(num_ranks)) {
             let loads = &router.route(layer, tokens)[self.first_expert_rank..][..local_ranks];
-            for (time, load) in block.iter_mut().zip(loads) {
+            for ((time, sum), load) in block.iter_mut().zip(&mut self.expert_tokens).zip(loads) {
+                *sum += load.tokens * blocks_alike;
                 if load.tokens > 0 {
                     *time = self.spec.latency.experts(load.tokens, load.active_experts.max(1));
                 }

@@ -15,6 +15,7 @@ use kvcache::{TierHit, TierPool};
 use units::Instant;
 
 use super::Instance;
+use crate::activity::RequestMoment;
 use crate::batch::{Batch, Scheduled, SequenceKey};
 use crate::decoding::Span;
 use crate::deployment::Role;
@@ -23,6 +24,7 @@ use crate::sequence::Sequence;
 impl Instance<'_> {
     /// Forms the next step's batch, if there is anything to run.
     pub(crate) fn form_batch(&mut self, now: Instant, tiers: &mut [TierPool]) -> Option<Box<Batch>> {
+        self.note_time(now);
         self.admit_arriving(tiers);
         self.see_waiting(now);
         let mut batch = self.spare.pop().unwrap_or_default();
@@ -297,6 +299,10 @@ impl Instance<'_> {
         if yields && self.keeps_step && self.spec.role != Role::Prefill {
             self.leave_alone(key, batch.number);
         }
+        if self.notes.is_some() {
+            let what = RequestMoment::Scheduled { batch: batch.number, tokens, history, completes: yields };
+            self.note(self.sequences[key].id, what);
+        }
     }
 
     /// Leaves a sequence alone from the batch after `number` on, up to its last, if there is one.
@@ -341,8 +347,10 @@ impl Instance<'_> {
         sequence.batches_in_flight = 0;
         sequence.tokens_in_flight = 0;
         sequence.preemptions += 1;
+        let id = sequence.id;
         self.totals.preemptions += 1;
         self.waiting.push_front(key);
+        self.note(id, RequestMoment::Preempted);
     }
 
     fn capped(&self, tokens: u64) -> u64 {

@@ -5,6 +5,8 @@ use network::{Location, Memory};
 use units::{Duration, Instant};
 
 use super::PassClock;
+use super::played::{Tell, computed, computing, parts};
+use crate::activity::{Activity, Doing};
 use crate::forward::{ForwardPass, Lane, Op};
 use crate::interleaved::Interleaving;
 use crate::pim::PimTask;
@@ -45,6 +47,44 @@ impl InMemory {
             }
         }
         self.run_ops(clock, &lane.head, lane, 0, at);
+    }
+
+    /// As [`run`](Self::run), telling every op of every rank.
+    pub(super) fn play(&mut self, clock: &mut PassClock, pass: &ForwardPass, at: &mut [Instant], tell: &mut Tell<'_>) {
+        if pass.lanes.len() > 1 {
+            at[0] = self.halves.play(pass, &self.memory, self.host, at[0], &mut |activity| tell(0, activity));
+            return;
+        }
+        let lane = &pass.lanes[0];
+        // The pass is run as well, and must not find what playing it left behind.
+        let done = self.done.clone();
+        self.take_up(&lane.pim);
+        for (ops, block) in parts(0..pass.num_blocks, pass.num_blocks) {
+            for op in ops(lane) {
+                if let Op::Collective(collective) = *op {
+                    clock.meet_and_tell(collective, block, at, tell);
+                    continue;
+                }
+                for (rank, at) in at.iter_mut().enumerate() {
+                    let begin = *at;
+                    self.run_op(op, lane, block.unwrap_or(0), rank, at);
+                    tell(
+                        rank,
+                        match *op {
+                            Op::Pim => {
+                                let block = block.map(|block| block as u32);
+                                Activity { begin, end: self.done[rank], block, half: 0, what: Doing::InMemory(None) }
+                            }
+                            _ => {
+                                let (layer, time) = computing(op, lane, block, rank);
+                                computed(layer, block, *at, time)
+                            }
+                        },
+                    );
+                }
+            }
+        }
+        self.done = done;
     }
 
     /// A channel is busy with one task at a time; those of a pass come channel by channel, which ranks take in turn.

@@ -14,7 +14,7 @@ use crate::common::{
 
 /// To whom holds least, but never beyond the first few.
 #[derive(Debug)]
-struct AmongTheFirst(usize);
+pub(crate) struct AmongTheFirst(pub(crate) usize);
 
 impl RequestRouter for AmongTheFirst {
     fn choose(&mut self, _: &RoutedRequest, instances: &[InstanceLoad]) -> usize {
@@ -24,7 +24,7 @@ impl RequestRouter for AmongTheFirst {
 }
 
 /// A case with ties: twins do the same at the same time, and a request comes as another one ends.
-fn with_ties(mut case: Case) -> Case {
+pub(crate) fn with_ties(mut case: Case) -> Case {
     let twin = case.cluster.groups[0].clone();
     case.cluster.groups.push(twin);
     let mut case = case.with_nothing_shared();

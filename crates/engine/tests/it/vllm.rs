@@ -16,7 +16,7 @@ fn run(case: &Case, engine: Engine) -> Run {
 }
 
 /// Any way of vLLM's to go about a run.
-fn ways() -> impl Strategy<Value = Vllm> {
+pub(crate) fn ways() -> impl Strategy<Value = Vllm> {
     let time = || prop_oneof![Just(0), 0..2_000_000u64].prop_map(Duration::from_ns);
     let host = (time(), time(), time(), time(), time(), time());
     let host = host.prop_map(|(step, sequence, new_request, block, frontend_request, frontend_token)| HostTimes {

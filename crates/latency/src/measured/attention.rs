@@ -8,11 +8,10 @@
 //! Not every pair can be measured (nothing at all, most plainly). Where one is missing, the nearest pair by squared
 //! distance stands in for it, of equals the first in order.
 
-use std::fs::File;
-
 use diagnostics::{Fault, Faults};
 
 use super::csv::{self, Cells, Rows};
+use super::files::TableFile;
 use super::points::Points;
 use super::tables::{Bracket, KeyQuestions, RowsAt, Segment, Sheets, Span, whole_ns};
 
@@ -52,9 +51,9 @@ impl Rows for AttentionRows {
 
 impl AttentionGrid {
     /// Reads `prefill_chunk,kv_prefill,n_decode,kv_decode,time_us`.
-    pub(crate) fn read(source: &str, file: File, faults: &mut Faults) -> Option<Self> {
+    pub(crate) fn read(source: &str, file: TableFile, faults: &mut Faults) -> Option<Self> {
         let columns = ["prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"];
-        let mut rows = AttentionRows(Points::with_capacity(csv::num_rows(&file, ROW_BYTES_MIN)));
+        let mut rows = AttentionRows(Points::with_capacity(file.num_rows(ROW_BYTES_MIN)));
         csv::read(source, file, columns, faults, &mut rows);
         let points = rows.0;
         if points.is_empty() {
@@ -107,6 +106,13 @@ impl AttentionGrid {
             decodes.blend_all(|decodes| self.sheets.times_between(&self.rows_at(prefill, decodes, history), &mut kv))
         });
         times_ns.map(whole_ns)
+    }
+
+    /// The largest value of each axis: prefill tokens, history, decodes, KV of each.
+    pub(crate) fn last(&self) -> [u64; 4] {
+        let last = |axis: &[u32]| u64::from(axis.last().copied().unwrap_or(0));
+        let [history, kv] = self.sheets.last();
+        [last(&self.prefill_axis), history, last(&self.decodes_axis), kv]
     }
 
     /// What steps without prompts take while each of their `decodes` decodes has about so many tokens of KV, for each of

@@ -9,6 +9,8 @@
 //! <variant>/tp<N>/skew_fit.csv       pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha (where meta.yaml says so)
 //! ```
 //!
+//! A table may be in another format, in the place of its CSV ([`OtherTables`]).
+//!
 //! The tables are long and a cluster asks for few of them, so each is read when it is first asked for, and once.
 
 use std::collections::BTreeMap;
@@ -20,8 +22,8 @@ use std::path::{Path, PathBuf};
 use diagnostics::{Fault, Faults};
 use model::{Architecture, Table};
 
-use super::csv;
 use super::degree::{Degree, Wanted};
+use super::files::{OtherTables, unreadable};
 use super::meta::{Meta, MetaFit, ProfiledLimits};
 use super::profile::Profile;
 use super::skew::SkewFit;
@@ -29,6 +31,7 @@ use super::skew::SkewFit;
 /// The measured tables of one model on one GPU type, at every tensor-parallel degree that was profiled.
 pub struct Bundle {
     dir: PathBuf,
+    others: Option<OtherTables>,
     limits: ProfiledLimits,
     /// At least one.
     degrees: BTreeMap<u64, Degree>,
@@ -53,6 +56,14 @@ impl Bundle {
     /// # Errors
     /// When there is no such folder, or no degree in it.
     pub fn open(variant_dir: &Path) -> Result<Self, Faults> {
+        Self::open_with(variant_dir, None)
+    }
+
+    /// The same, with tables in another format too.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(variant_dir: &Path, others: Option<OtherTables>) -> Result<Self, Faults> {
         let mut faults = Faults::new();
         let dirs = degree_dirs(variant_dir)?;
 
@@ -61,7 +72,7 @@ impl Bundle {
         let mut meta = match fs::read(&meta_path) {
             Ok(bytes) => Meta::read(&meta_source, &String::from_utf8_lossy(&bytes), &mut faults),
             Err(error) => {
-                faults.push(csv::unreadable(&meta_source, &error));
+                faults.push(unreadable(&meta_source, &error));
                 Meta::default()
             }
         };
@@ -74,7 +85,7 @@ impl Bundle {
             degrees.insert(tp, Degree::new(dir, fit));
         }
         let meta_faults = (!faults.is_empty()).then_some(faults);
-        Ok(Self { dir: variant_dir.to_owned(), limits: meta.limits, degrees, meta_faults })
+        Ok(Self { dir: variant_dir.to_owned(), others, limits: meta.limits, degrees, meta_faults })
     }
 
     /// Opens the bundle in `variant_dir` and reads all of it.
@@ -82,10 +93,18 @@ impl Bundle {
     /// # Errors
     /// Everything that is wrong with it: missing files and columns, and malformed rows with their line and column.
     pub fn load(variant_dir: &Path) -> Result<Self, Faults> {
-        let mut bundle = Self::open(variant_dir)?;
+        Self::load_with(variant_dir, None)
+    }
+
+    /// The same, with tables in another format too.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with(variant_dir: &Path, others: Option<OtherTables>) -> Result<Self, Faults> {
+        let mut bundle = Self::open_with(variant_dir, others)?;
         let mut faults = bundle.meta_faults.take().unwrap_or_default();
         for degree in bundle.degrees.values_mut() {
-            degree.read(Wanted::ALL, &mut faults);
+            degree.read(Wanted::ALL, others, &mut faults);
         }
         faults.into_result(bundle)
     }
@@ -118,7 +137,7 @@ impl Bundle {
         if self.degrees.contains_key(&tp) {
             for (&degree_tp, degree) in &mut self.degrees {
                 let needed = Wanted::of(architecture, degree_tp == tp, degree_tp == stable, degree_tp == lowest);
-                is_sound &= degree.read(needed, &mut faults);
+                is_sound &= degree.read(needed, self.others, &mut faults);
             }
         }
         if !is_sound {

@@ -11,13 +11,13 @@
 
 mod plain;
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 
 use diagnostics::{Fault, Faults, Position};
 use memchr::memchr;
 
+use super::files::unreadable;
 use super::tables::round_half_even;
 use plain::Plain;
 
@@ -168,21 +168,6 @@ pub(crate) fn read<const N: usize>(
     if let Err(error) = read_lines(source, Lines::new(input), columns, faults, table) {
         faults.push(unreadable(source, &error));
     }
-}
-
-/// How many rows of `row_bytes` each `file` may have, to make room beforehand; 0 when that is not known.
-pub(crate) fn num_rows(file: &File, row_bytes: u64) -> usize {
-    const NUM_MAX: u64 = 1 << 20;
-    file.metadata().map_or(0, |metadata| (metadata.len() / row_bytes).min(NUM_MAX) as usize)
-}
-
-/// What keeps us from reading the file `source`.
-pub(crate) fn unreadable(source: &str, error: &io::Error) -> Fault {
-    let message = match error.kind() {
-        io::ErrorKind::NotFound => "the file is missing".to_owned(),
-        _ => format!("the file can't be read: {error}"),
-    };
-    Fault::new(source, message)
 }
 
 fn read_lines<const N: usize>(

@@ -1,7 +1,6 @@
 //! The tables of one tensor-parallel degree, a folder `tp<N>` of a bundle.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use diagnostics::Faults;
@@ -9,6 +8,7 @@ use model::{Architecture, Layer, Table};
 
 use super::attention::AttentionGrid;
 use super::csv::{self, Cells, Rows};
+use super::files::{OtherTables, TableFile, is_there, open};
 use super::meta::MetaFit;
 use super::points::Points;
 use super::skew::SkewFit;
@@ -106,11 +106,12 @@ impl Degree {
         }
     }
 
-    /// Reads what is `wanted` and was not read before; whether all that is wanted is sound.
-    pub(crate) fn read(&mut self, wanted: Wanted, faults: &mut Faults) -> bool {
+    /// Reads what is `wanted` and was not read before, tables in other formats with `others`; whether all that is wanted
+    /// is sound.
+    pub(crate) fn read(&mut self, wanted: Wanted, others: Option<OtherTables>, faults: &mut Faults) -> bool {
         let Self { dir, fit, .. } = self;
         let curves = |file: &str, key, faults: &mut Faults| {
-            let (source, file) = open(&dir.join(file), faults)?;
+            let (source, file) = open(&dir.join(file), others, faults)?;
             Some(read_curves(&source, file, key, faults))
         };
         let mut is_sound = true;
@@ -122,23 +123,23 @@ impl Degree {
         }
         if wanted.attention {
             is_sound &= self.attention.read(faults, |faults| {
-                let (source, file) = open(&dir.join("attention.csv"), faults)?;
+                let (source, file) = open(&dir.join("attention.csv"), others, faults)?;
                 AttentionGrid::read(&source, file, faults).map(Arc::new)
             });
         }
         if wanted.experts {
             is_sound &= self.experts.read(faults, |faults| {
                 let path = dir.join("moe.csv");
-                if !path.exists() {
+                if !is_there(&path, others) {
                     return Some(None);
                 }
-                let (source, file) = open(&path, faults)?;
+                let (source, file) = open(&path, others, faults)?;
                 Experts::read(&source, file, faults).map(|experts| Some(Arc::new(experts)))
             });
         }
         // What decodes of unequal length cost is a part of attention.
         if wanted.attention {
-            is_sound &= self.skew.read(faults, |faults| fit.take()?.read(faults).map(Arc::new));
+            is_sound &= self.skew.read(faults, |faults| fit.take()?.read(others, faults).map(Arc::new));
         }
         is_sound
     }
@@ -172,30 +173,18 @@ impl Degree {
 
 impl MetaFit {
     /// The fit with its table, where it has one.
-    fn read(self, faults: &mut Faults) -> Option<SkewFit> {
+    fn read(self, others: Option<OtherTables>, faults: &mut Faults) -> Option<SkewFit> {
         let Self { mut fit, table } = self;
         if let Some(path) = table {
-            let (source, file) = open(&path, faults)?;
+            let (source, file) = open(&path, others, faults)?;
             fit.read(&source, file, faults);
         }
         Some(fit)
     }
 }
 
-/// The file at `path` and its name in faults; what keeps us from opening it is one.
-pub(crate) fn open(path: &Path, faults: &mut Faults) -> Option<(String, File)> {
-    let source = path.display().to_string();
-    match File::open(path) {
-        Ok(file) => Some((source, file)),
-        Err(error) => {
-            faults.push(csv::unreadable(&source, &error));
-            None
-        }
-    }
-}
-
 /// Reads `layer,<key>,time_us`. Layers we have no name for are left out: no architecture can name them either.
-fn read_curves(source: &str, file: File, key: &str, faults: &mut Faults) -> LayerCurves {
+fn read_curves(source: &str, file: TableFile, key: &str, faults: &mut Faults) -> LayerCurves {
     let mut rows = CurveRows { points: [const { Vec::new() }; Layer::ALL.len()], name: Vec::new(), layer: None };
     csv::read(source, file, ["layer", key, "time_us"], faults, &mut rows);
     rows.points.map(|points| (!points.is_empty()).then(|| Arc::new(Curve::new(points))))
@@ -238,10 +227,16 @@ pub(crate) struct Experts(Sheets);
 
 impl Experts {
     /// Reads `tokens,activated_experts,time_us`.
-    fn read(source: &str, file: File, faults: &mut Faults) -> Option<Self> {
+    fn read(source: &str, file: TableFile, faults: &mut Faults) -> Option<Self> {
         let mut rows = ExpertRows(Points::default());
         csv::read(source, file, ["tokens", "activated_experts", "time_us"], faults, &mut rows);
         (!rows.0.is_empty()).then(|| Self(rows.0.into_sheets().1))
+    }
+
+    /// Most tokens, and most active experts.
+    pub(crate) fn last(&self) -> [u64; 2] {
+        let [active, tokens] = self.0.last();
+        [tokens, active]
     }
 
     /// The time in whole ns of `tokens` tokens on `active` experts: along the tokens first, then between experts.

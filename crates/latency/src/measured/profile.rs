@@ -11,7 +11,7 @@ use super::degree::{Degree, Experts, LayerCurves};
 use super::skew::SkewFit;
 use super::stretch::{self, Stretch};
 use super::tables::Curve;
-use crate::{AttentionCursor, AttentionShape, OpLatency};
+use crate::{AttentionCursor, AttentionShape, Extent, OpLatency};
 
 /// Measured times, looked up.
 ///
@@ -120,6 +120,25 @@ impl OpLatency for Profile {
         cursor.stretch = Stretch::of(shape, &self.attention, &self.skew);
         let time_ns = cursor.stretch.as_ref().and_then(|stretch| stretch.time_ns(shape));
         time_ns.map_or_else(|| self.attention(shape), Duration::from_ns)
+    }
+
+    fn extent(&self, layer: Layer) -> Option<Extent> {
+        if !self.covers(layer) {
+            return None;
+        }
+        let place = layer as usize;
+        if let Some(curve) = &self.dense[place] {
+            return Some(Extent::Tokens(curve.last()));
+        }
+        if let Some(curve) = &self.per_sequence[place] {
+            return Some(Extent::Sequences(curve.last()));
+        }
+        if layer == Layer::Moe {
+            let [tokens, active_experts] = self.experts.as_ref()?.last();
+            return Some(Extent::Experts { tokens, active_experts });
+        }
+        let [prefill_tokens, prefill_history, num_decodes, kv_decode] = self.attention.last();
+        Some(Extent::Attention { prefill_tokens, prefill_history, num_decodes, kv_decode })
     }
 
     fn measures_uneven_decodes(&self) -> bool {

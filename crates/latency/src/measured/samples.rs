@@ -7,7 +7,8 @@ use model::{Layer, Table};
 use units::Duration;
 
 use super::csv::{self, Cells, Rows};
-use super::degree::{layer, open};
+use super::degree::layer;
+use super::files::{OtherTables, is_there, open};
 use crate::{AttentionShape, OpLatency};
 
 /// One op with its shape: a question to an [`OpLatency`].
@@ -75,29 +76,40 @@ pub struct Sample {
 /// # Errors
 /// Everything that is wrong with the files: missing ones, and malformed rows with their line and column.
 pub fn read_samples(variant_dir: &Path, tp: u64) -> Result<Vec<Sample>, Faults> {
+    read_samples_with(variant_dir, tp, None)
+}
+
+/// The same, with tables in another format too.
+///
+/// # Errors
+/// As [`read_samples`].
+pub fn read_samples_with(variant_dir: &Path, tp: u64, others: Option<OtherTables>) -> Result<Vec<Sample>, Faults> {
     let dir = variant_dir.join(format!("tp{tp}"));
     let mut faults = Faults::new();
     let mut samples = Vec::new();
-    rows(&dir.join("dense.csv"), Table::Dense, ["layer", "tokens", "time_us"], &mut samples, &mut faults);
-    rows(
-        &dir.join("per_sequence.csv"),
-        Table::PerSequence,
-        ["layer", "sequences", "time_us"],
-        &mut samples,
-        &mut faults,
-    );
+    let dense = ["layer", "tokens", "time_us"];
+    rows((&dir.join("dense.csv"), others), Table::Dense, dense, &mut samples, &mut faults);
+    let per_sequence = ["layer", "sequences", "time_us"];
+    rows((&dir.join("per_sequence.csv"), others), Table::PerSequence, per_sequence, &mut samples, &mut faults);
     let columns = ["prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"];
-    rows(&dir.join("attention.csv"), Table::Attention, columns, &mut samples, &mut faults);
+    rows((&dir.join("attention.csv"), others), Table::Attention, columns, &mut samples, &mut faults);
     let experts = dir.join("moe.csv");
-    if experts.exists() {
-        rows(&experts, Table::Moe, ["tokens", "activated_experts", "time_us"], &mut samples, &mut faults);
+    if is_there(&experts, others) {
+        let columns = ["tokens", "activated_experts", "time_us"];
+        rows((&experts, others), Table::Moe, columns, &mut samples, &mut faults);
     }
     faults.into_result(samples)
 }
 
 /// Reads the rows of one file.
-fn rows<const N: usize>(path: &Path, table: Table, columns: [&str; N], samples: &mut Vec<Sample>, faults: &mut Faults) {
-    if let Some((source, file)) = open(path, faults) {
+fn rows<const N: usize>(
+    (path, others): (&Path, Option<OtherTables>),
+    table: Table,
+    columns: [&str; N],
+    samples: &mut Vec<Sample>,
+    faults: &mut Faults,
+) {
+    if let Some((source, file)) = open(path, others, faults) {
         csv::read(&source, file, columns, faults, &mut SampleRows { table, samples });
     }
 }

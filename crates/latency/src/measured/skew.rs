@@ -10,12 +10,11 @@
 //! A bucket that was not measured takes the pooled α of its bundle; a bundle without a fit takes 0: a correction that
 //! was not measured is better left out.
 
-use std::fs::File;
-
 use diagnostics::Faults;
 use rustc_hash::FxHashMap;
 
 use super::csv::{self, Cells, Rows, Text};
+use super::files::TableFile;
 use crate::AttentionShape;
 
 /// The ranges of one quantity, each with its label.
@@ -149,9 +148,9 @@ impl SkewFit {
     }
 
     /// Adds the buckets of a `skew_fit.csv`; the first of equals counts.
-    pub(crate) fn read(&mut self, source: &str, file: File, faults: &mut Faults) {
+    pub(crate) fn read(&mut self, source: &str, file: TableFile, faults: &mut Faults) {
         let [n, skew_rate, kv_big, kp] = SkewAxes::COLUMNS;
-        self.alphas.reserve(csv::num_rows(&file, ROW_BYTES_MIN));
+        self.alphas.reserve(file.num_rows(ROW_BYTES_MIN));
         csv::read(source, file, ["pc", n, skew_rate, kv_big, kp, "alpha"], faults, self);
     }
 

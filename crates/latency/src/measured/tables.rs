@@ -101,6 +101,11 @@ impl Curve {
         Self { axis: axis.into(), times_ns: times_ns.into() }
     }
 
+    /// The last point measured.
+    pub(crate) fn last(&self) -> u64 {
+        self.axis.last().copied().unwrap_or(0).into()
+    }
+
     /// The time at `question` in whole ns.
     pub(crate) fn time_ns(&self, question: u64) -> u64 {
         whole_ns(Bracket::of(&self.axis, question).blend(|point| self.times_ns[point]))
@@ -219,6 +224,11 @@ impl Sheets {
             let times_ns = &self.times_ns[span.times()];
             keys.brackets.map(|bracket| bracket.blend(|point| times_ns[point]))
         })
+    }
+
+    /// The largest row, and the largest key of any row.
+    pub(crate) fn last(&self) -> [u64; 2] {
+        [&self.rows, &self.keys].map(|values| values.iter().copied().max().unwrap_or(0).into())
     }
 
     /// The part of a row around `key`.

@@ -2,6 +2,7 @@
 
 use super::Machine;
 use super::clock::Local;
+use super::record::NodeMoment;
 use crate::memory::Queue;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -64,6 +65,7 @@ impl Machine {
     }
 
     fn serve(&mut self, Access { npu, node, device, time }: Access) {
+        self.record(npu, node, NodeMoment::Served);
         self.clock.schedule_local(npu, time, Local::Accessed { node, device });
     }
 }
