@@ -100,6 +100,11 @@ pub trait Watcher {
 
     /// Whether to go on. Asked after every instant at which something happened; the answer counts from the next on.
     fn goes_on(&mut self) -> bool;
+
+    /// The run is at its end; whether its files are put in place.
+    fn ends(&mut self) -> bool {
+        true
+    }
 }
 
 /// A run that is read and checked.
@@ -208,6 +213,9 @@ fn drive(
     let totals = simulation.finish()?;
     both.console.end(&totals);
     both.hand_on_intervals();
+    if !both.watcher.ends() {
+        return Ok(None);
+    }
     Ok(Some(totals))
 }
 

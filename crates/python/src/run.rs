@@ -73,17 +73,12 @@ pub(crate) fn run(
         return Err(faults::input_error(py, &Faults::from(fault.hint("leave it out")), origins));
     }
     let columns = RequestColumns { itl, stamps };
-    let has_progress = progress.is_some();
     let mut collector = Collector::new(&run.layout(), columns, run.num_requests(), progress, raised.clone());
     let notes = run.notes();
     let router = request_router.map(|callable| CallableRouter { callable, raised: raised.clone() });
     let outcome = py.detach(|| {
         collector.tick();
-        let outcome = run.run(router.map(|router| Box::new(router) as Box<dyn RequestRouter>), &mut collector);
-        if has_progress && matches!(outcome, Ok(Some(_))) {
-            collector.tick();
-        }
-        outcome
+        run.run(router.map(|router| Box::new(router) as Box<dyn RequestRouter>), &mut collector)
     });
     if let Some(error) = raised.take() {
         return Err(error);

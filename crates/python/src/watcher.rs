@@ -137,4 +137,11 @@ impl Watcher for Collector {
         }
         !self.raised.is_set()
     }
+
+    fn ends(&mut self) -> bool {
+        if self.progress.is_some() {
+            self.tick();
+        }
+        !self.raised.is_set()
+    }
 }

