@@ -11,6 +11,8 @@ mod rows;
 mod small;
 mod targets;
 
+pub(crate) use plot::mark_step;
+
 use std::fs;
 use std::path::Path;
 

@@ -150,7 +150,7 @@ impl Plot {
 }
 
 /// 1, 2 or 5 times a power of ten, so that there are about as many marks up to `highest` as there should be.
-fn mark_step(highest: f64) -> f64 {
+pub(crate) fn mark_step(highest: f64) -> f64 {
     let rough = highest.max(1e-9) / NUM_MARKS;
     let power = 10_f64.powf(rough.log10().floor());
     [1.0, 2.0, 5.0, 10.0].map(|step| step * power).into_iter().find(|&step| step >= rough).unwrap_or(rough)

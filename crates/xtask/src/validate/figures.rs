@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::Sides;
+use crate::bench::mark_step;
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 290.0;
@@ -122,13 +123,6 @@ fn draw(svg: &mut String, left: f64, label: &str, lines: &[(&str, Vec<f64>)]) {
 fn quantile(values: &[f64], share: f64) -> Option<f64> {
     let last = values.len().checked_sub(1)?;
     values.get((share * last as f64).round() as usize).copied()
-}
-
-/// 1, 2 or 5 times a power of ten, so that there are about four marks up to `most`.
-fn mark_step(most: f64) -> f64 {
-    let rough = most / 4.0;
-    let power = 10_f64.powf(rough.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].map(|step| step * power).into_iter().find(|&step| step >= rough).unwrap_or(rough)
 }
 
 #[cfg(test)]
